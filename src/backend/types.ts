@@ -1,0 +1,52 @@
+/** A key: `/` separated parts of `[A-Za-z0-9._-]`, no part `.` or `..`, at most 512 characters. */
+export type Key = string
+
+export interface ByteRange {
+  readonly offset: number
+  readonly length: number
+}
+
+export interface ObjectInfo {
+  readonly key: Key
+  readonly size: number
+  /** Changes with every put of the key; opaque. */
+  readonly etag: string
+}
+
+export interface BackendCaps {
+  /** `put` honours ifMatch atomically. A remote without it is read-only. */
+  readonly compareAndSwap: boolean
+  readonly write: boolean
+}
+
+interface Abortable {
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Keys and bytes, nothing else. Must: be durable when put() resolves; read its own writes; never show
+ * part of a put; resolve concurrent conditional puts so that exactly one wins.
+ */
+export interface Backend {
+  /** Printable: credentials removed. */
+  readonly url: string
+  readonly caps: BackendCaps
+  /** Absent: undefined. A range beyond the end, or a short body, is an error. */
+  get(
+    key: Key,
+    range?: ByteRange,
+    options?: Abortable,
+  ): Promise<{ readonly bytes: Uint8Array; readonly etag: string } | undefined>
+  stat(key: Key, options?: Abortable): Promise<ObjectInfo | undefined>
+  /** Every object whose key starts with the prefix, in no order. */
+  list(prefix: string, options?: Abortable): AsyncIterable<ObjectInfo>
+  /** `ifMatch`: the etag it must have now, or null for "must not exist". @throws PRECONDITION_FAILED */
+  put(
+    key: Key,
+    body: Uint8Array,
+    options?: Abortable & { readonly ifMatch?: string | null },
+  ): Promise<ObjectInfo>
+  /** Deleting an absent key succeeds. */
+  delete(key: Key, options?: Abortable): Promise<void>
+  close(): Promise<void>
+}

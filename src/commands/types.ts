@@ -1,0 +1,90 @@
+import type { Context } from '../base/index.ts'
+
+export interface OptionSpec {
+  readonly type: 'string' | 'boolean' | 'number' | 'strings'
+  readonly describe: string
+  readonly alias?: string
+  readonly choices?: readonly string[]
+  readonly required?: true
+  /** Shown in help as `--name <placeholder>`. */
+  readonly placeholder?: string
+}
+
+export interface PositionalSpec {
+  readonly name: string
+  readonly describe: string
+  readonly required?: true
+  /** Takes all that is left. Only the last one may. */
+  readonly many?: true
+}
+
+type OptionValue<S extends OptionSpec> = S['type'] extends 'string'
+  ? string
+  : S['type'] extends 'boolean'
+    ? boolean
+    : S['type'] extends 'number'
+      ? number
+      : readonly string[]
+
+export type OptionValues<O extends Readonly<Record<string, OptionSpec>>> = {
+  readonly [K in keyof O]: O[K] extends { required: true }
+    ? OptionValue<O[K]>
+    : OptionValue<O[K]> | undefined
+}
+
+export interface CommandContext extends Context {
+  readonly cwd: string
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Whether a person can answer: stdin and stderr are a terminal. */
+  readonly interactive: boolean
+}
+
+export interface TextStyle {
+  readonly width: number
+  bold(text: string): string
+  dim(text: string): string
+  green(text: string): string
+  red(text: string): string
+  yellow(text: string): string
+}
+
+/** A verb. It returns plain JSON (`--json` prints it as it is) and how to say it in text. */
+export interface Command<R, O extends Readonly<Record<string, OptionSpec>>> {
+  /** `add`, or `table add` for a verb of two words. */
+  readonly name: string
+  readonly summary: string
+  /** Paragraphs for `--help`, after the usage. */
+  readonly description?: string
+  readonly examples?: readonly (readonly [command: string, what: string])[]
+  readonly positionals?: readonly PositionalSpec[]
+  readonly options: O
+  run(
+    ctx: CommandContext,
+    args: OptionValues<O> & { readonly _: Readonly<Record<string, readonly string[]>> },
+  ): Promise<R>
+  text(result: R, style: TextStyle): Iterable<string>
+  /** Exit status for a result that is no error but no success either (fsck found damage: 14; part failed: 3). */
+  exit?(result: R): number
+}
+
+/** Keeps the option types that `run` sees. */
+export const defineCommand = <R, O extends Readonly<Record<string, OptionSpec>>>(
+  command: Command<R, O>,
+): Command<R, O> => command
+
+/** A command whose types the dispatcher need not know. */
+export interface AnyCommand {
+  readonly name: string
+  readonly summary: string
+  readonly description?: string
+  readonly examples?: readonly (readonly [string, string])[]
+  readonly positionals?: readonly PositionalSpec[]
+  readonly options: Readonly<Record<string, OptionSpec>>
+  execute(ctx: CommandContext, args: Readonly<Record<string, unknown>>): Promise<Outcome>
+}
+
+export interface Outcome {
+  readonly json: unknown
+  readonly exit: number
+  text(style: TextStyle): Iterable<string>
+}

@@ -1,0 +1,124 @@
+import type { CommitId, ContentId } from '../base/index.ts'
+
+export interface ManifestRow {
+  /** Relative to the repository, `/` separated, NFC as found, no `.`/`..`, not under `.cxv`. */
+  readonly path: string
+  readonly size: number
+  readonly executable: boolean
+  readonly id: ContentId
+}
+
+/** A tracked CSV/TSV/Parquet file with a key column. Committed with the data. */
+export interface TableDeclaration {
+  readonly name: string
+  readonly path: string
+  readonly key: string
+  /**
+   * How a key becomes a path of the manifest: `root` joins `pathRoot/key`; `basename` finds the one
+   * file of that name; `none`: rows are not tied to files.
+   */
+  readonly match: 'root' | 'basename' | 'none'
+  /** Folder in the repository, `` for its top. Used when match is `root`. */
+  readonly pathRoot: string
+}
+
+export interface Person {
+  readonly name: string
+  readonly email: string
+}
+
+export interface CommitFacts {
+  readonly id: CommitId
+  readonly parents: readonly CommitId[]
+  readonly message: string
+  readonly author: Person
+  /** Milliseconds since 1970. */
+  readonly timeMs: number
+  /** Minutes that UTC is ahead of local time, git's and JavaScript's sign. */
+  readonly zoneMinutes: number
+}
+
+export interface DatasetCommit extends CommitFacts {
+  readonly files: number
+  readonly bytes: number
+  readonly tables: readonly TableDeclaration[]
+}
+
+export type RowChange =
+  | { readonly change: 'added'; readonly path: string; readonly after: ManifestRow }
+  | { readonly change: 'removed'; readonly path: string; readonly before: ManifestRow }
+  | { readonly change: 'changed'; readonly path: string; readonly before: ManifestRow; readonly after: ManifestRow }
+
+export interface RefRow {
+  /** Full name: refs/heads/main */
+  readonly name: string
+  readonly id: CommitId
+}
+
+export interface ReflogRow {
+  readonly from: CommitId | null
+  readonly to: CommitId
+  readonly timeMs: number
+  readonly reason: string
+}
+
+export interface Head {
+  /** Full branch ref, or null when detached. */
+  readonly branch: string | null
+  /** Null before the first commit. */
+  readonly commit: CommitId | null
+}
+
+/** Commits and refs. Every write is durable and ordered: objects first, then the ref. */
+export interface History {
+  head(): Promise<Head>
+  /** Points HEAD at a branch (`refs/heads/x`, may be unborn) or, detached, at a commit. */
+  setHead(target: string | CommitId, reason: string): Promise<void>
+  /** HEAD, HEAD~2, HEAD^, branch, remote/branch, tag, run id, short commit id (>= 4). @throws REV_UNKNOWN, REV_AMBIGUOUS, NO_COMMITS */
+  resolve(revision: string): Promise<CommitId>
+  read(id: CommitId): Promise<DatasetCommit>
+  has(id: CommitId): Promise<boolean>
+  /** Newest first, parents after children; each commit once. Run commits are left out unless asked for. */
+  log(from: readonly CommitId[], options?: { readonly limit?: number }): AsyncIterable<DatasetCommit>
+  /** All rows sorted by path (UTF-8 bytes). `null` is the empty manifest. */
+  manifest(id: CommitId | null): Promise<readonly ManifestRow[]>
+  /** Rows under a folder or one file; reads only the shards that can hold them. */
+  rowsUnder(id: CommitId, path: string): Promise<readonly ManifestRow[]>
+  /** Sorted by path; reads only shards whose ids differ. */
+  diff(before: CommitId | null, after: CommitId | null): AsyncIterable<RowChange>
+  /** Writes shards (only those that differ from the parents'), trees and a commit; moves no ref. `rows` sorted by path. */
+  writeCommit(input: {
+    readonly rows: readonly ManifestRow[]
+    readonly tables: readonly TableDeclaration[]
+    readonly parents: readonly CommitId[]
+    readonly message: string
+    readonly author: Person
+    readonly timeMs: number
+    readonly zoneMinutes: number
+  }): Promise<CommitId>
+  /** A commit whose tree holds the given files (names may contain one `/`), child of `parents`. Moves no ref. */
+  writeRecordCommit(input: {
+    readonly files: ReadonlyMap<string, Uint8Array>
+    readonly parents: readonly CommitId[]
+    readonly message: string
+    readonly author: Person
+    readonly timeMs: number
+    readonly zoneMinutes: number
+  }): Promise<CommitId>
+  /** A commit's facts without reading it as a dataset: works for run commits as well. */
+  facts(id: CommitId): Promise<CommitFacts>
+  /** A file of a commit's tree (`run.json`), or undefined. @throws TOO_LARGE over maxBytes (default 64 MiB) */
+  readFile(id: CommitId, path: string, maxBytes?: number): Promise<Uint8Array | undefined>
+  ref(name: string): Promise<CommitId | null>
+  refs(prefix: string): Promise<readonly RefRow[]>
+  /** Compare-and-swap, durable, with a reflog entry. `to: null` deletes. @throws REF_MOVED, REF_INVALID */
+  casRef(name: string, from: CommitId | null, to: CommitId | null, reason: string): Promise<void>
+  reflog(name: string): Promise<readonly ReflogRow[]>
+  isAncestor(ancestor: CommitId, of: CommitId): Promise<boolean>
+  /** A git pack with everything reachable from `want` and not from `have`; undefined when there is nothing. */
+  exportPack(want: readonly CommitId[], have: readonly CommitId[]): Promise<Uint8Array | undefined>
+  /** Adds a git pack's objects after checking them. @throws FORMAT_INVALID */
+  importPack(pack: Uint8Array): Promise<void>
+  /** Objects reachable from refs that are absent or unreadable, by ref. Empty: fine. */
+  check(): Promise<readonly { readonly ref: string; readonly problem: string }[]>
+}

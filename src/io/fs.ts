@@ -1,0 +1,221 @@
+import { constants, type BigIntStats } from 'node:fs'
+import * as fs from 'node:fs'
+import * as fsp from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { CxvError, systemCode, toHex } from '../base/index.ts'
+import { crashPoint } from './crash-point.ts'
+
+/** Turns a system error into the typed one a user can act on; anything else is returned as it is. */
+export function fileSystemError(error: unknown, path: string): unknown {
+  const code = systemCode(error)
+  switch (code) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new CxvError('NO_SPACE', `no space left while writing ${path}`, {
+        hint: 'free some space and run the same command again: what is already stored is kept',
+        data: { path },
+        cause: error,
+      })
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+    case 'EMFILE':
+    case 'ENFILE':
+    case 'EIO':
+    case 'ENAMETOOLONG':
+      return new CxvError('FILE_SYSTEM', `${path}: ${(error as Error).message}`, {
+        hint:
+          code === 'EMFILE' || code === 'ENFILE'
+            ? 'raise the limit of open files (`ulimit -n 4096`)'
+            : 'check the permissions and the state of the disk, then run the same command again',
+        data: { path, system: code },
+        cause: error,
+      })
+    default:
+      return error
+  }
+}
+
+/** The file's bytes, or undefined when there is none. Refuses files over `maxBytes`. @throws CxvError TOO_LARGE */
+export async function readFileIfAny(
+  path: string,
+  maxBytes = 1 << 30,
+): Promise<Uint8Array | undefined> {
+  let handle: fsp.FileHandle
+  try {
+    handle = await fsp.open(path, 'r')
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined
+    throw fileSystemError(error, path)
+  }
+  try {
+    const { size } = await handle.stat()
+    if (size > maxBytes) {
+      throw new CxvError('TOO_LARGE', `${path} has ${size} bytes; at most ${maxBytes} were expected`, {
+        data: { path, size, maxBytes },
+      })
+    }
+    return await handle.readFile()
+  } catch (error) {
+    throw fileSystemError(error, path)
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Makes the folder's entries durable. Ignored where the file system cannot (EINVAL on some). */
+export function syncFolder(path: string): void {
+  let fd: number
+  try {
+    fd = fs.openSync(path, 'r')
+  } catch {
+    return
+  }
+  try {
+    fs.fsyncSync(fd)
+  } catch {
+    // Some file systems refuse to sync a folder; the rename is then as durable as they make it.
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+let temporary = 0
+
+/** A name beside `path` that no other process uses. Leftovers match `TEMPORARY_NAME`. */
+export const temporaryBeside = (path: string): string =>
+  `${path}.tmp-${process.pid}-${Date.now().toString(36)}-${++temporary}`
+
+export const TEMPORARY_NAME = /\.tmp-(\d+)-[0-9a-z]+-\d+$/
+
+/**
+ * Writes the whole file or nothing: temporary beside it, fsync, rename, fsync of the folder.
+ * Durable when it returns. Makes missing parent folders.
+ */
+export function writeFileAtomic(path: string, bytes: Uint8Array, mode = 0o644): void {
+  const temp = temporaryBeside(path)
+  try {
+    fs.mkdirSync(dirname(path), { recursive: true })
+    const fd = fs.openSync(temp, 'wx', mode)
+    try {
+      writeAll(fd, bytes)
+      crashPoint('write')
+      fs.fsyncSync(fd)
+    } finally {
+      fs.closeSync(fd)
+    }
+    crashPoint('sync')
+    fs.renameSync(temp, path)
+    crashPoint('rename')
+    syncFolder(dirname(path))
+  } catch (error) {
+    fs.rmSync(temp, { force: true })
+    throw fileSystemError(error, path)
+  }
+}
+
+/** `writeSync` until every byte is written. */
+export function writeAll(fd: number, bytes: Uint8Array): void {
+  let at = 0
+  while (at < bytes.length) at += fs.writeSync(fd, bytes, at, bytes.length - at)
+}
+
+/** Creates the file only if absent, durable. Returns false when it was there. */
+export function createFileExclusive(path: string, bytes: Uint8Array): boolean {
+  try {
+    fs.mkdirSync(dirname(path), { recursive: true })
+    const fd = fs.openSync(path, 'wx', 0o644)
+    try {
+      writeAll(fd, bytes)
+      fs.fsyncSync(fd)
+    } finally {
+      fs.closeSync(fd)
+    }
+    syncFolder(dirname(path))
+    return true
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return false
+    throw fileSystemError(error, path)
+  }
+}
+
+/** lstat with nanoseconds, or undefined when there is nothing. Never follows a symlink at `path` itself. */
+export function lstatIfAny(path: string): BigIntStats | undefined {
+  try {
+    return fs.lstatSync(path, { bigint: true, throwIfNoEntry: false })
+  } catch (error) {
+    if (systemCode(error) === 'ENOTDIR') return undefined
+    throw fileSystemError(error, path)
+  }
+}
+
+/** Opens for reading, refusing a symlink as the last part. @returns a file descriptor the caller closes */
+export function openNoFollow(path: string): number {
+  try {
+    return fs.openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW)
+  } catch (error) {
+    throw fileSystemError(error, path)
+  }
+}
+
+/** Appends a line durable enough for a log: O_APPEND, no fsync. */
+export function appendLine(path: string, line: string): void {
+  try {
+    fs.mkdirSync(dirname(path), { recursive: true })
+    fs.appendFileSync(path, `${line}\n`)
+  } catch (error) {
+    throw fileSystemError(error, path)
+  }
+}
+
+/** Every entry's name in the folder, or an empty list when there is none. */
+export function namesIn(path: string): string[] {
+  try {
+    return fs.readdirSync(path)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return []
+    throw fileSystemError(error, path)
+  }
+}
+
+export const makeFolder = (path: string): void => {
+  try {
+    fs.mkdirSync(path, { recursive: true })
+  } catch (error) {
+    throw fileSystemError(error, path)
+  }
+}
+
+export const pathExists = (path: string): boolean => lstatIfAny(path) !== undefined
+
+/** Removes a file or a folder with all in it; absent is fine. */
+export const removePath = (path: string): void => {
+  try {
+    fs.rmSync(path, { recursive: true, force: true })
+  } catch (error) {
+    throw fileSystemError(error, path)
+  }
+}
+
+export const renamePath = (from: string, to: string): void => {
+  try {
+    fs.mkdirSync(dirname(to), { recursive: true })
+    fs.renameSync(from, to)
+    crashPoint('rename')
+  } catch (error) {
+    throw fileSystemError(error, to)
+  }
+}
+
+/** Moves something corrupt out of the way, never deleting it. @returns where it is now */
+export function setAside(path: string, badFolder: string): string {
+  const to = join(badFolder, `${Date.now().toString(36)}-${toHex(randomName())}`)
+  renamePath(path, to)
+  return to
+}
+
+const randomName = (): Uint8Array => {
+  const bytes = new Uint8Array(6)
+  globalThis.crypto.getRandomValues(bytes)
+  return bytes
+}

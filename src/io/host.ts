@@ -1,0 +1,51 @@
+import { readFileSync } from 'node:fs'
+import { cpus, freemem, homedir, hostname, loadavg, platform, release, tmpdir, totalmem } from 'node:os'
+import { availableParallelism } from 'node:os'
+
+export { homedir, hostname, tmpdir }
+
+let boot: string | undefined
+
+/** Changes at every boot of this machine, so that a process id can be told from one before a crash. */
+export function bootId(): string {
+  if (boot === undefined) {
+    try {
+      boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+    } catch {
+      boot = `${hostname()}-unknown-boot`
+    }
+  }
+  return boot
+}
+
+/** Whether the process is alive on this machine (EPERM: alive, another user's). */
+export function processAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
+}
+
+export interface HardwareFacts {
+  readonly host: string
+  readonly os: string
+  readonly cpu: string
+  readonly cores: number
+  readonly memoryBytes: number
+  readonly freeMemoryBytes: number
+  readonly load: number
+}
+
+export function hardwareFacts(): HardwareFacts {
+  return {
+    host: hostname(),
+    os: `${platform()} ${release()}`,
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: availableParallelism(),
+    memoryBytes: totalmem(),
+    freeMemoryBytes: freemem(),
+    load: loadavg()[0] ?? 0,
+  }
+}

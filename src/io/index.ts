@@ -1,0 +1,9 @@
+/**
+ * Files, locks, processes, the host. Concern: the operating system, with typed errors and durable
+ * writes. Not its concern: what the bytes mean.
+ */
+export * from './crash-point.ts'
+export * from './fs.ts'
+export * from './host.ts'
+export * from './lock.ts'
+export * from './process.ts'

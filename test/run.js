@@ -31,7 +31,14 @@ if (files.length === 0) {
 // Two files at a time: the tests measure nothing, but they start real servers and trainers.
 const run = spawnSync(
   process.execPath,
-  ['--test', '--test-concurrency=2', '--test-timeout=900000', '--test-reporter=spec', ...flags, ...files],
+  [
+    '--test',
+    '--test-concurrency=2',
+    '--test-timeout=900000',
+    '--test-reporter=spec',
+    ...flags,
+    ...files,
+  ],
   { stdio: 'inherit' },
 )
 process.exit(run.status ?? 1)

@@ -15,13 +15,34 @@ export type Event =
       readonly bytes?: number
       readonly note?: string
     }
-  | { readonly type: 'task.end'; readonly task: string; readonly done: number; readonly bytes?: number }
+  | {
+      readonly type: 'task.end'
+      readonly task: string
+      readonly done: number
+      readonly bytes?: number
+    }
   /** One line a person should read once: a choice made and why. */
   | { readonly type: 'note'; readonly message: string }
-  | { readonly type: 'warn'; readonly code: string; readonly message: string; readonly hint?: string }
+  | {
+      readonly type: 'warn'
+      readonly code: string
+      readonly message: string
+      readonly hint?: string
+    }
   /** Waiting for another process or machine. */
-  | { readonly type: 'wait'; readonly what: string; readonly holder: string; readonly waitedMs: number }
-  | { readonly type: 'retry'; readonly what: string; readonly attempt: number; readonly waitMs: number; readonly reason: string }
+  | {
+      readonly type: 'wait'
+      readonly what: string
+      readonly holder: string
+      readonly waitedMs: number
+    }
+  | {
+      readonly type: 'retry'
+      readonly what: string
+      readonly attempt: number
+      readonly waitMs: number
+      readonly reason: string
+    }
   | {
       readonly type: 'train.epoch'
       readonly epoch: number
@@ -59,7 +80,13 @@ export function startTask(ctx: Context, title: string, unit: TaskUnit, total?: n
   let bytes = 0
   let goal = total
   let reportedAt = ctx.now()
-  ctx.emit({ type: 'task.start', task, title, unit, ...(goal === undefined ? {} : { total: goal }) })
+  ctx.emit({
+    type: 'task.start',
+    task,
+    title,
+    unit,
+    ...(goal === undefined ? {} : { total: goal }),
+  })
   return {
     advance(amount, moreBytes = 0, note) {
       done += amount

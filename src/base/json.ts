@@ -1,6 +1,7 @@
 import { fromUtf8, utf8 } from './bytes.ts'
 
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
+export type Json =
+  null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
 
 /** `JSON.parse` typed as what it is: something unknown that the caller must look at. @throws SyntaxError */
 export const parseJson = (text: string): unknown => JSON.parse(text) as unknown

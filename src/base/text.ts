@@ -3,12 +3,9 @@
  * `?`, so no terminal escape passes; credentials in URLs become `***`.
  */
 export function printable(text: string): string {
-  return (
-    text
-      // eslint-disable-next-line no-control-regex
-      .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '?')
-      .replace(/([a-z][a-z0-9+.-]*:\/\/)[^/@\s]+@/gi, (_all, scheme: string) => `${scheme}***@`)
-  )
+  return text
+    .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '?')
+    .replace(/([a-z][a-z0-9+.-]*:\/\/)[^/@\s]+@/gi, (_all, scheme: string) => `${scheme}***@`)
 }
 
 /** 1,234,567 */

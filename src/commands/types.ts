@@ -88,3 +88,21 @@ export interface Outcome {
   readonly exit: number
   text(style: TextStyle): Iterable<string>
 }
+
+/** Hides the types of a command from the dispatcher. */
+export function erase<R, O extends Readonly<Record<string, OptionSpec>>>(
+  command: Command<R, O>,
+): AnyCommand {
+  return {
+    ...command,
+    async execute(ctx, args) {
+      // The dispatcher parsed argv by command.options, so the values have these types.
+      const result = await command.run(ctx, args as Parameters<typeof command.run>[1])
+      return {
+        json: result,
+        exit: command.exit?.(result) ?? 0,
+        text: (style) => command.text(result, style),
+      }
+    },
+  }
+}

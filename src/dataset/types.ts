@@ -41,7 +41,10 @@ export interface BatchSource {
   /** [split size, L] labels of each sample, row-major; NaN unknown. */
   readonly y: Float32Array
   /** @param startBatch where to begin, for resume */
-  epoch(epoch: number, options?: { readonly startBatch?: number; readonly signal?: AbortSignal }): AsyncIterable<Batch>
+  epoch(
+    epoch: number,
+    options?: { readonly startBatch?: number; readonly signal?: AbortSignal },
+  ): AsyncIterable<Batch>
 }
 
 /** All that train/ knows of data. */

@@ -47,7 +47,12 @@ export interface DatasetCommit extends CommitFacts {
 export type RowChange =
   | { readonly change: 'added'; readonly path: string; readonly after: ManifestRow }
   | { readonly change: 'removed'; readonly path: string; readonly before: ManifestRow }
-  | { readonly change: 'changed'; readonly path: string; readonly before: ManifestRow; readonly after: ManifestRow }
+  | {
+      readonly change: 'changed'
+      readonly path: string
+      readonly before: ManifestRow
+      readonly after: ManifestRow
+    }
 
 export interface RefRow {
   /** Full name: refs/heads/main */
@@ -79,7 +84,10 @@ export interface History {
   read(id: CommitId): Promise<DatasetCommit>
   has(id: CommitId): Promise<boolean>
   /** Newest first, parents after children; each commit once. Run commits are left out unless asked for. */
-  log(from: readonly CommitId[], options?: { readonly limit?: number }): AsyncIterable<DatasetCommit>
+  log(
+    from: readonly CommitId[],
+    options?: { readonly limit?: number },
+  ): AsyncIterable<DatasetCommit>
   /** All rows sorted by path (UTF-8 bytes). `null` is the empty manifest. */
   manifest(id: CommitId | null): Promise<readonly ManifestRow[]>
   /** Rows under a folder or one file; reads only the shards that can hold them. */

@@ -51,9 +51,13 @@ export async function readFileIfAny(
   try {
     const { size } = await handle.stat()
     if (size > maxBytes) {
-      throw new CxvError('TOO_LARGE', `${path} has ${size} bytes; at most ${maxBytes} were expected`, {
-        data: { path, size, maxBytes },
-      })
+      throw new CxvError(
+        'TOO_LARGE',
+        `${path} has ${size} bytes; at most ${maxBytes} were expected`,
+        {
+          data: { path, size, maxBytes },
+        },
+      )
     }
     return await handle.readFile()
   } catch (error) {

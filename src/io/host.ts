@@ -1,5 +1,15 @@
 import { readFileSync } from 'node:fs'
-import { cpus, freemem, homedir, hostname, loadavg, platform, release, tmpdir, totalmem } from 'node:os'
+import {
+  cpus,
+  freemem,
+  homedir,
+  hostname,
+  loadavg,
+  platform,
+  release,
+  tmpdir,
+  totalmem,
+} from 'node:os'
 import { availableParallelism } from 'node:os'
 
 export { homedir, hostname, tmpdir }

@@ -30,7 +30,13 @@ export async function acquireLock(
   what: string,
   waitMs: number,
 ): Promise<Lock> {
-  const mine: LockHolder = { pid: process.pid, host: hostname(), boot: bootId(), what, since: ctx.now() }
+  const mine: LockHolder = {
+    pid: process.pid,
+    host: hostname(),
+    boot: bootId(),
+    what,
+    since: ctx.now(),
+  }
   const body = utf8(JSON.stringify(mine))
   const started = ctx.now()
   let saidAt = started
@@ -45,7 +51,9 @@ export async function acquireLock(
       continue
     }
     const waited = ctx.now() - started
-    const who = holder ? `${holder.what} (process ${holder.pid} on ${holder.host})` : 'another process'
+    const who = holder
+      ? `${holder.what} (process ${holder.pid} on ${holder.host})`
+      : 'another process'
     if (waited > waitMs) {
       throw new CxvError('REPO_LOCKED', `${path} is held by ${who}`, {
         hint: `wait for it to end; if it is gone for good, remove ${path}`,
@@ -75,7 +83,8 @@ function decodeHolder(bytes: Uint8Array): LockHolder | undefined {
     const value = parseJsonBytes(bytes)
     if (!isRecord(value)) return undefined
     const { pid, host, boot, what, since } = value
-    if (typeof pid !== 'number' || typeof host !== 'string' || typeof boot !== 'string') return undefined
+    if (typeof pid !== 'number' || typeof host !== 'string' || typeof boot !== 'string')
+      return undefined
     return {
       pid,
       host,

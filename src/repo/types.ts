@@ -25,9 +25,17 @@ export interface Status {
   readonly branch: string | null
   readonly commit: CommitId | null
   /** Staged against HEAD. */
-  readonly staged: readonly { readonly path: string; readonly change: 'added' | 'changed' | 'removed'; readonly size: number }[]
+  readonly staged: readonly {
+    readonly path: string
+    readonly change: 'added' | 'changed' | 'removed'
+    readonly size: number
+  }[]
   /** Work tree against stage. */
-  readonly unstaged: readonly { readonly path: string; readonly state: WorkTreeState; readonly size: number }[]
+  readonly unstaged: readonly {
+    readonly path: string
+    readonly state: WorkTreeState
+    readonly size: number
+  }[]
   readonly tablesChanged: boolean
   /** Tracked files that are not on disk because only the history was cloned. */
   readonly notCheckedOut: number

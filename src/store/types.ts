@@ -40,7 +40,12 @@ export type AddedFile =
       readonly newBytes: number
     }
   /** The file could not be read, or changed while it was read. Nothing of it is referenced. */
-  | { readonly path: string; readonly status: 'failed'; readonly code: string; readonly message: string }
+  | {
+      readonly path: string
+      readonly status: 'failed'
+      readonly code: string
+      readonly message: string
+    }
 
 export interface FileToMaterialise {
   readonly id: ContentId
@@ -64,7 +69,11 @@ export interface VerifyReport {
   /** Contents whose chunks are absent or do not match their id. */
   readonly lost: readonly { readonly id: ContentId; readonly reason: 'missing' | 'corrupt' }[]
   /** Packs moved to .cxv/bad/ because they were damaged; their good frames were kept. */
-  readonly setAside: readonly { readonly pack: PackId; readonly to: string; readonly kept: number }[]
+  readonly setAside: readonly {
+    readonly pack: PackId
+    readonly to: string
+    readonly kept: number
+  }[]
   /** Leftover temporary files of killed processes that were removed. */
   readonly leftovers: number
   /** The index disagreed with the packs and was rebuilt. */
@@ -115,7 +124,11 @@ export interface Store extends ContentReader {
    */
   verify(
     contents: AsyncIterable<ContentId> | Iterable<ContentId>,
-    options: { readonly deep: boolean; readonly repair: boolean; readonly onBytes?: (frames: number, bytes: number) => void },
+    options: {
+      readonly deep: boolean
+      readonly repair: boolean
+      readonly onBytes?: (frames: number, bytes: number) => void
+    },
   ): Promise<VerifyReport>
   /**
    * A reader that holds no lock and no LevelDB handle: locators are resolved now, once. For training.

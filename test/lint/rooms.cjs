@@ -1,7 +1,21 @@
 // dependency-cruiser rules. Rooms, lowest first (docs/design.md, "Rooms"): a room imports only rooms before it.
 const rooms = [
-  'base', 'io', 'format', 'backend', 'store', 'history', 'repo', 'table', 'dataset', 'sync',
-  'lineage', 'train', 'commands', 'cli', 'serve', 'ui',
+  'base',
+  'io',
+  'format',
+  'backend',
+  'store',
+  'history',
+  'repo',
+  'table',
+  'dataset',
+  'sync',
+  'lineage',
+  'train',
+  'commands',
+  'cli',
+  'serve',
+  'ui',
 ]
 const notTest = '[.](test|worker-test)[.]ts$'
 

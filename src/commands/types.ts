@@ -63,6 +63,8 @@ export interface Command<R, O extends Readonly<Record<string, OptionSpec>>> {
     args: OptionValues<O> & { readonly _: Readonly<Record<string, readonly string[]>> },
   ): Promise<R>
   text(result: R, style: TextStyle): Iterable<string>
+  /** Bytes for stdout instead of text (`cat`); not used with --json. */
+  raw?(result: R): AsyncIterable<Uint8Array>
   /** Exit status for a result that is no error but no success either (fsck found damage: 14; part failed: 3). */
   exit?(result: R): number
 }
@@ -87,6 +89,7 @@ export interface Outcome {
   readonly json: unknown
   readonly exit: number
   text(style: TextStyle): Iterable<string>
+  readonly raw?: () => AsyncIterable<Uint8Array>
 }
 
 /** Hides the types of a command from the dispatcher. */
@@ -102,6 +105,7 @@ export function erase<R, O extends Readonly<Record<string, OptionSpec>>>(
         json: result,
         exit: command.exit?.(result) ?? 0,
         text: (style) => command.text(result, style),
+        ...(command.raw === undefined ? {} : { raw: () => command.raw!(result) }),
       }
     },
   }

@@ -1,0 +1,161 @@
+import { CxvError, isRecord, nearest } from '../base/index.ts'
+import type { AnyCommand, OptionSpec, PositionalSpec } from '../commands/types.ts'
+
+/** Options every verb has. They may stand before or after the verb. */
+export const GLOBAL_OPTIONS: Readonly<Record<string, OptionSpec>> = {
+  json: {
+    type: 'boolean',
+    describe: 'Result as one JSON value on stdout, events as JSON lines on stderr',
+  },
+  quiet: {
+    type: 'boolean',
+    alias: 'q',
+    describe: 'No progress and no notes; warnings and errors only',
+  },
+  directory: {
+    type: 'string',
+    alias: 'C',
+    placeholder: 'DIR',
+    describe: 'Work as if started in DIR',
+  },
+}
+
+export type ParsedArgs =
+  | { readonly help: string }
+  | {
+      readonly args: Readonly<Record<string, unknown>> & {
+        readonly _: Readonly<Record<string, readonly string[]>>
+      }
+    }
+
+/** Parses a verb's arguments by its specification. @throws CxvError USAGE */
+export async function parseArgs(command: AnyCommand, argv: readonly string[]): Promise<ParsedArgs> {
+  const { default: yargs } = await import('yargs')
+  const options = { ...command.options, ...GLOBAL_OPTIONS }
+  const positionals = command.positionals ?? []
+  let problem: string | undefined
+  const parser = yargs([...argv], '/')
+    .scriptName(`cxv ${command.name}`)
+    .parserConfiguration({
+      'camel-case-expansion': false,
+      'dot-notation': false,
+      'parse-positional-numbers': false,
+      'duplicate-arguments-array': true,
+      'greedy-arrays': false,
+      'boolean-negation': false,
+      'populate--': false,
+      'strip-aliased': true,
+    })
+    .command(['$0', positionalUsage(positionals)].join(' ').trim(), describe(command), (y) => {
+      for (const p of positionals) {
+        y.positional(p.name, {
+          type: 'string',
+          describe: p.describe,
+          ...(p.many ? { array: true } : {}),
+        })
+      }
+      return y
+    })
+    .options(
+      Object.fromEntries(Object.entries(options).map(([name, spec]) => [name, yargsOption(spec)])),
+    )
+    .help('help')
+    .alias('help', 'h')
+    .version(false)
+    .strictOptions()
+    .exitProcess(false)
+    .wrap(Math.min(100, Math.max(60, process.stdout.columns || 100)))
+    .fail((message, error) => {
+      problem = message || (error instanceof Error ? error.message : String(error))
+    })
+  for (const [line, what] of command.examples ?? []) parser.example(line, what)
+  if (command.description !== undefined) parser.epilogue(command.description)
+  let help = ''
+  const parsed: unknown = await parser.parseAsync(
+    [...argv],
+    {},
+    (_error: unknown, _argv: unknown, output: string) => {
+      help = output
+    },
+  )
+  if (help !== '' && problem === undefined) return { help }
+  if (problem !== undefined) throw usageError(command, problem, Object.keys(options))
+  if (!isRecord(parsed)) throw new Error('yargs returned no object')
+  return { args: collect(command, options, positionals, parsed) }
+}
+
+const describe = (command: AnyCommand): string => command.summary
+
+function positionalUsage(positionals: readonly PositionalSpec[]): string {
+  return positionals
+    .map((p) => {
+      const name = p.many ? `${p.name}..` : p.name
+      return p.required ? `<${name}>` : `[${name}]`
+    })
+    .join(' ')
+}
+
+function yargsOption(spec: OptionSpec) {
+  return {
+    describe: spec.describe,
+    type: spec.type === 'strings' ? ('string' as const) : spec.type,
+    ...(spec.type === 'strings' ? { array: true } : {}),
+    ...(spec.alias === undefined ? {} : { alias: spec.alias }),
+    ...(spec.choices === undefined ? {} : { choices: spec.choices }),
+    ...(spec.required ? { demandOption: true } : {}),
+    ...(spec.placeholder === undefined ? {} : { defaultDescription: spec.placeholder }),
+    requiresArg: spec.type !== 'boolean',
+  }
+}
+
+function usageError(command: AnyCommand, problem: string, names: readonly string[]): CxvError {
+  const unknown = /^Unknown arguments?: (.*)$/s.exec(problem)?.[1]?.split(',')[0]?.trim()
+  const near = unknown === undefined ? undefined : nearest(unknown.replace(/^-+/, ''), names)
+  const message =
+    unknown === undefined
+      ? problem
+      : `cxv ${command.name} has no option ${unknown.length === 1 ? '-' : '--'}${unknown}`
+  return new CxvError('USAGE', message, {
+    hint: near === undefined ? `cxv ${command.name} --help` : `did you mean --${near}?`,
+  })
+}
+
+function collect(
+  command: AnyCommand,
+  options: Readonly<Record<string, OptionSpec>>,
+  positionals: readonly PositionalSpec[],
+  parsed: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> & { readonly _: Readonly<Record<string, readonly string[]>> } {
+  const args: Record<string, unknown> = {}
+  for (const [name, spec] of Object.entries(options)) {
+    const value = parsed[name]
+    if (value === undefined) continue
+    if (spec.type !== 'strings' && Array.isArray(value)) {
+      throw new CxvError('USAGE', `--${name} was given twice`, {
+        hint: `cxv ${command.name} --help`,
+      })
+    }
+    if (spec.type === 'number' && !(typeof value === 'number' && Number.isFinite(value))) {
+      throw new CxvError('USAGE', `--${name} needs a number`, {
+        hint: `cxv ${command.name} --help`,
+      })
+    }
+    args[name] = value
+  }
+  const words: Record<string, readonly string[]> = {}
+  for (const p of positionals) {
+    const value = parsed[p.name]
+    words[p.name] = (Array.isArray(value) ? value : value === undefined ? [] : [value]).map(String)
+  }
+  const extra = parsed['_']
+  if (Array.isArray(extra) && extra.length > 0) {
+    const last = positionals.at(-1)
+    if (last?.many) words[last.name] = [...(words[last.name] ?? []), ...extra.map(String)]
+    else {
+      throw new CxvError('USAGE', `cxv ${command.name} does not take "${String(extra[0])}"`, {
+        hint: `cxv ${command.name} --help`,
+      })
+    }
+  }
+  return { ...args, _: words }
+}

@@ -118,6 +118,18 @@ export function writeFileAtomic(path: string, bytes: Uint8Array, mode = 0o644): 
   }
 }
 
+/** Replaces the file by rename but without fsync: for heartbeats, which a crash may lose. */
+export function writeFileFast(path: string, bytes: Uint8Array): void {
+  const temp = temporaryBeside(path)
+  try {
+    fs.writeFileSync(temp, bytes)
+    fs.renameSync(temp, path)
+  } catch (error) {
+    fs.rmSync(temp, { force: true })
+    throw fileSystemError(error, path)
+  }
+}
+
 /** `writeSync` until every byte is written. */
 export function writeAll(fd: number, bytes: Uint8Array): void {
   let at = 0

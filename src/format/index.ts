@@ -1,0 +1,5 @@
+/**
+ * Pure codecs: bytes to objects and back, one section of docs/format.md each.
+ * Not its concern: where bytes come from or go.
+ */
+export * from './run-record.ts'

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { isCxvError } from '../base/index.ts'
+import { defineCommand, erase } from '../commands/types.ts'
+import { parseArgs } from './argv.ts'
+
+const sample = erase(
+  defineCommand({
+    name: 'sample',
+    summary: 'A verb for tests',
+    positionals: [
+      { name: 'first', describe: 'one', required: true },
+      { name: 'rest', describe: 'more', many: true },
+    ],
+    options: {
+      message: { type: 'string', alias: 'm', describe: 'text' },
+      force: { type: 'boolean', describe: 'yes' },
+      limit: { type: 'number', alias: 'n', describe: 'how many' },
+      set: { type: 'strings', describe: 'a=b' },
+    },
+    run: () => Promise.resolve(null),
+    text: () => [],
+  }),
+)
+
+const parsed = async (...argv: string[]) => {
+  const result = await parseArgs(sample, argv)
+  assert.ok('args' in result)
+  return result.args
+}
+
+test('options get their types, positionals their names', async () => {
+  const args = await parsed(
+    'a',
+    '-m',
+    'hello',
+    '--force',
+    '-n',
+    '3',
+    '--set',
+    'x=1',
+    '--set',
+    'y=2',
+    'b',
+    'c',
+  )
+  assert.equal(args['message'], 'hello')
+  assert.equal(args['force'], true)
+  assert.equal(args['limit'], 3)
+  assert.deepEqual(args['set'], ['x=1', 'y=2'])
+  assert.deepEqual(args._, { first: ['a'], rest: ['b', 'c'] })
+})
+
+test('a path that looks like a number stays text, and -- ends the options', async () => {
+  const args = await parsed('007', '--', '--force', '-x')
+  assert.deepEqual(args._['first'], ['007'])
+  assert.deepEqual(args._['rest'], ['--force', '-x'])
+  assert.equal(args['force'], undefined)
+})
+
+test('a mistyped option is a usage error that names the nearest', async () => {
+  await assert.rejects(parseArgs(sample, ['a', '--forse']), (error) => {
+    assert.ok(isCxvError(error, 'USAGE'))
+    assert.equal(error.hint, 'did you mean --force?')
+    return true
+  })
+})
+
+test('a missing positional, a number that is none and a doubled option are usage errors', async () => {
+  await assert.rejects(parseArgs(sample, []), (error) => isCxvError(error, 'USAGE'))
+  await assert.rejects(parseArgs(sample, ['a', '-n', 'many']), (error) =>
+    isCxvError(error, 'USAGE'),
+  )
+  await assert.rejects(parseArgs(sample, ['a', '-m', 'x', '-m', 'y']), (error) =>
+    isCxvError(error, 'USAGE'),
+  )
+})
+
+test('--help gives text with every option and no run', async () => {
+  const result = await parseArgs(sample, ['--help'])
+  assert.ok('help' in result)
+  for (const word of ['--message', '--force', '--limit', '--set', '--json', 'first', 'rest']) {
+    assert.ok(result.help.includes(word), word)
+  }
+})

@@ -95,9 +95,14 @@ export const TEMPORARY_NAME = /\.tmp-(\d+)-[0-9a-z]+-\d+$/
 /**
  * Writes the whole file or nothing: temporary beside it, fsync, rename, fsync of the folder.
  * Durable when it returns. Makes missing parent folders.
+ * @param temp where to write first, on the same file system: for folders whose every name means something
  */
-export function writeFileAtomic(path: string, bytes: Uint8Array, mode = 0o644): void {
-  const temp = temporaryBeside(path)
+export function writeFileAtomic(
+  path: string,
+  bytes: Uint8Array,
+  mode = 0o644,
+  temp = temporaryBeside(path),
+): void {
   try {
     fs.mkdirSync(dirname(path), { recursive: true })
     const fd = fs.openSync(temp, 'wx', mode)

@@ -3,3 +3,5 @@
  * Not its concern: where bytes come from or go.
  */
 export * from './run-record.ts'
+export * from './manifest.ts'
+export * from './xxh64.ts'

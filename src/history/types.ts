@@ -1,26 +1,7 @@
-import type { CommitId, ContentId } from '../base/index.ts'
+import type { CommitId } from '../base/index.ts'
+import type { ManifestRow, TableDeclaration } from '../format/index.ts'
 
-export interface ManifestRow {
-  /** Relative to the repository, `/` separated, NFC as found, no `.`/`..`, not under `.cxv`. */
-  readonly path: string
-  readonly size: number
-  readonly executable: boolean
-  readonly id: ContentId
-}
-
-/** A tracked CSV/TSV/Parquet file with a key column. Committed with the data. */
-export interface TableDeclaration {
-  readonly name: string
-  readonly path: string
-  readonly key: string
-  /**
-   * How a key becomes a path of the manifest: `root` joins `pathRoot/key`; `basename` finds the one
-   * file of that name; `none`: rows are not tied to files.
-   */
-  readonly match: 'root' | 'basename' | 'none'
-  /** Folder in the repository, `` for its top. Used when match is `root`. */
-  readonly pathRoot: string
-}
+export type { ManifestRow, TableDeclaration }
 
 export interface Person {
   readonly name: string
@@ -34,7 +15,7 @@ export interface CommitFacts {
   readonly author: Person
   /** Milliseconds since 1970. */
   readonly timeMs: number
-  /** Minutes that UTC is ahead of local time, git's and JavaScript's sign. */
+  /** What `Date.getTimezoneOffset` says: -120 is git's +0200. */
   readonly zoneMinutes: number
 }
 
@@ -57,6 +38,7 @@ export type RowChange =
 export interface RefRow {
   /** Full name: refs/heads/main */
   readonly name: string
+  /** Of an annotated tag: of the tag itself. Every method that reads a commit takes it as well. */
   readonly id: CommitId
 }
 
@@ -108,6 +90,15 @@ export interface History {
   writeRecordCommit(input: {
     readonly files: ReadonlyMap<string, Uint8Array>
     readonly parents: readonly CommitId[]
+    readonly message: string
+    readonly author: Person
+    readonly timeMs: number
+    readonly zoneMinutes: number
+  }): Promise<CommitId>
+  /** An annotated tag object that names a commit. Moves no ref; the id goes into refs/tags/<name>. */
+  writeTag(input: {
+    readonly target: CommitId
+    readonly name: string
     readonly message: string
     readonly author: Person
     readonly timeMs: number

@@ -1,0 +1,71 @@
+import { CxvError, type CommitId } from '../base/index.ts'
+import { type Commits, MANIFEST_FOLDER } from './commits.ts'
+import { damaged, decodeTree, MODE_FOLDER, type Oid } from './git-objects.ts'
+import { type Manifests, readAs } from './manifests.ts'
+import type { Objects } from './objects.ts'
+import type { Refs } from './refs.ts'
+
+export interface RefProblem {
+  readonly ref: string
+  readonly problem: string
+}
+
+/** Reads everything that refs reach. A commit that several refs reach is named under the first. */
+export async function checkHistory(
+  refs: Refs,
+  commits: Commits,
+  manifests: Manifests,
+  objects: Objects,
+): Promise<readonly RefProblem[]> {
+  const problems: RefProblem[] = []
+  const seenCommits = new Set<Oid>()
+  const seenObjects = new Set<Oid>()
+
+  async function checkTree(tree: Oid, top: boolean): Promise<void> {
+    for (const { mode, name, oid } of decodeTree(await readAs(objects, tree, 'tree'))) {
+      if ((top && name === MANIFEST_FOLDER) || seenObjects.has(oid)) continue
+      if (mode === MODE_FOLDER) await checkTree(oid, false)
+      else await readAs(objects, oid, 'blob')
+      seenObjects.add(oid)
+    }
+  }
+
+  async function checkCommit(id: CommitId): Promise<readonly CommitId[]> {
+    const { tree, parents } = await commits.commit(id)
+    await checkTree(tree, true)
+    const facts = await commits.dataset(id)
+    if (facts === undefined) return parents
+    const manifest = await commits.manifestTree(id)
+    if (manifest !== undefined && seenObjects.has(manifest)) return parents
+    const shards = await manifests.check(manifest, (oid) => seenObjects.has(oid))
+    const rows = await manifests.rows(manifest)
+    const bytes = rows.reduce((sum, row) => sum + row.size, 0)
+    if (rows.length !== facts.files || bytes !== facts.bytes) {
+      throw damaged(`commit ${id} counts other files than its manifest has`)
+    }
+    for (const oid of shards) seenObjects.add(oid)
+    if (manifest !== undefined) seenObjects.add(manifest)
+    return parents
+  }
+
+  async function checkRef(name: string): Promise<void> {
+    const start = name === 'HEAD' ? (await refs.head()).commit : await refs.ref(name)
+    if (start === null) return
+    const next = [await commits.peel(start)]
+    for (let id = next.pop(); id !== undefined; id = next.pop()) {
+      if (seenCommits.has(id)) continue
+      seenCommits.add(id)
+      next.push(...(await checkCommit(id)))
+    }
+  }
+
+  for (const ref of ['HEAD', ...(await refs.names())]) {
+    try {
+      await checkRef(ref)
+    } catch (error) {
+      if (!(error instanceof CxvError)) throw error
+      problems.push({ ref, problem: error.message })
+    }
+  }
+  return problems
+}

@@ -1,0 +1,239 @@
+import { join } from 'node:path'
+import { deflateSync, inflateSync } from 'node:zlib'
+import { utf8 } from '../base/index.ts'
+import {
+  lstatIfAny,
+  namesIn,
+  readRangeSync,
+  temporaryBeside,
+  writeFileAtomic,
+} from '../io/index.ts'
+import { checkDeltaChain, type DeltaEntry } from './deltas.ts'
+import { readDelta } from './git.ts'
+import {
+  damaged,
+  type GitObject,
+  MAX_OBJECT_BYTES,
+  type NewObject,
+  objectId,
+  type ObjectType,
+  type Oid,
+} from './git-objects.ts'
+import {
+  decodePackIndex,
+  encodePack,
+  encodePackIndex,
+  entryHead,
+  type IndexedObject,
+  indexEntries,
+  inflateExactly,
+  MAX_PACK_BYTES,
+  type PackedObject,
+  packObject,
+  type PackIndex,
+} from './git-pack.ts'
+
+/** The objects of one git folder: loose files and packs, as gitrepository-layout(5) lays them out. */
+export interface Objects {
+  /** Checked against its id. @throws FORMAT_INVALID when it is absent or damaged */
+  read(oid: Oid): Promise<GitObject>
+  find(oid: Oid): Promise<GitObject | undefined>
+  has(oid: Oid): boolean
+  /** As it lies, or would lie, in a pack. */
+  packed(oid: Oid): Promise<PackedObject>
+  /** Ids that begin with these hex digits, at most `limit`. */
+  withPrefix(prefix: string, limit: number): readonly Oid[]
+  /** Durable when it returns; what is there already is not written again. */
+  write(objects: readonly NewObject[]): void
+  /** Adds a pack whose every object was checked. Durable when it returns. */
+  addPack(pack: Uint8Array, entries: readonly IndexedObject[]): void
+}
+
+interface Pack {
+  readonly path: string
+  readonly size: number
+  readonly index: PackIndex
+}
+
+const MAX_INDEX_BYTES = 256 << 20
+
+export function openObjects(folder: string): Objects {
+  const packFolder = join(folder, 'objects', 'pack')
+  let packs = new Map<string, Pack>()
+
+  /** @returns whether there is a pack that was not known, or one less. */
+  function reload(): boolean {
+    const names = namesIn(packFolder).filter((name) => /^pack-[0-9a-f]{40}\.idx$/.test(name))
+    if (names.length === packs.size && names.every((name) => packs.has(name))) return false
+    const next = new Map<string, Pack>()
+    for (const name of names) {
+      const pack = packs.get(name) ?? openPack(join(packFolder, name))
+      if (pack !== undefined) next.set(name, pack)
+    }
+    packs = next
+    return true
+  }
+
+  function locate(oid: Oid): Located | undefined {
+    for (const pack of packs.values()) {
+      const place = pack.index.find(oid)
+      if (place !== undefined) return { pack, ...place }
+    }
+    return undefined
+  }
+
+  const loosePath = (oid: Oid): string => join(folder, 'objects', oid.slice(0, 2), oid.slice(2))
+
+  /** The entry's bytes; undefined when the object is in no pack. */
+  function packedEntry(oid: Oid): (Located & { readonly bytes: Uint8Array }) | undefined {
+    for (let tries = 0; tries < 2; tries++) {
+      const located = locate(oid)
+      const bytes = located && readRangeSync(located.pack.path, located)
+      if (located !== undefined && bytes !== undefined) return { ...located, bytes }
+      // Another process added a pack, or git replaced the packs by one.
+      if (!reload()) return undefined
+    }
+    return undefined
+  }
+
+  async function find(oid: Oid): Promise<GitObject | undefined> {
+    const entry = packedEntry(oid)
+    const object =
+      entry === undefined ? readLoose(loosePath(oid)) : await unpack(folder, oid, entry, locate)
+    if (object !== undefined && objectId(object.type, object.bytes) !== oid) {
+      throw damaged(`object ${oid} of the history does not match its id`)
+    }
+    return object
+  }
+
+  async function read(oid: Oid): Promise<GitObject> {
+    const object = await find(oid)
+    if (object === undefined) throw damaged(`object ${oid} of the history is missing`)
+    return object
+  }
+
+  const present = (oid: Oid): boolean =>
+    locate(oid) !== undefined || lstatIfAny(loosePath(oid)) !== undefined
+
+  function addPack(pack: Uint8Array, entries: readonly IndexedObject[]): void {
+    const sum = pack.subarray(pack.length - 20)
+    const path = join(packFolder, `pack-${Buffer.from(sum).toString('hex')}`)
+    // The index makes the pack visible, so it comes last.
+    writeFileAtomic(`${path}.pack`, pack, 0o444)
+    writeFileAtomic(`${path}.idx`, encodePackIndex(entries, sum), 0o444)
+    reload()
+  }
+
+  return {
+    read,
+    find,
+    has: (oid) => present(oid) || (reload() && present(oid)),
+    async packed(oid) {
+      const entry = packedEntry(oid)
+      if (entry !== undefined && entryHead(entry.bytes, 0).type !== undefined) {
+        return { oid, entry: entry.bytes }
+      }
+      return packObject(oid, await read(oid))
+    },
+    withPrefix(prefix, limit) {
+      reload()
+      const found = new Set<Oid>()
+      for (const { index } of packs.values()) {
+        for (let i = index.firstNotBelow(prefix); i < index.count && found.size < limit; i++) {
+          const oid = index.oidAt(i)
+          if (!oid.startsWith(prefix)) break
+          found.add(oid)
+        }
+      }
+      for (const rest of namesIn(join(folder, 'objects', prefix.slice(0, 2)))) {
+        const oid = prefix.slice(0, 2) + rest
+        if (found.size >= limit) break
+        if (/^[0-9a-f]{40}$/.test(oid) && oid.startsWith(prefix)) found.add(oid)
+      }
+      return [...found].sort()
+    },
+    write(objects) {
+      reload()
+      const fresh = new Map(objects.filter(({ oid }) => !present(oid)).map((o) => [o.oid, o]))
+      const [only] = fresh.values()
+      if (only === undefined) return
+      if (fresh.size === 1) return writeLoose(loosePath(only.oid), packFolder, only)
+      const packed = [...fresh.values()].map((object) => packObject(object.oid, object))
+      addPack(encodePack(packed), indexEntries(packed))
+    },
+    addPack,
+  }
+}
+
+interface Located {
+  readonly pack: Pack
+  readonly start: number
+  readonly end: number
+}
+
+function openPack(indexPath: string): Pack | undefined {
+  const path = indexPath.replace(/idx$/, 'pack')
+  const stat = lstatIfAny(path)
+  const bytes = readRangeSync(indexPath, undefined, MAX_INDEX_BYTES)
+  if (stat === undefined || bytes === undefined) return undefined
+  const size = Number(stat.size)
+  // Offsets have 31 bits; a pack of this size is none of cxv's.
+  if (size > 4 * MAX_PACK_BYTES - 1) throw damaged(`${path} is too large for a pack of the history`)
+  return { path, size, index: decodePackIndex(bytes, size) }
+}
+
+async function unpack(
+  folder: string,
+  oid: Oid,
+  entry: Located & { readonly bytes: Uint8Array },
+  locate: (oid: Oid) => Located | undefined,
+): Promise<GitObject> {
+  const head = entryHead(entry.bytes, 0)
+  if (head.type === undefined) {
+    checkDeltaChain(deltaEntry(entry, locate))
+    return readDelta(folder, oid)
+  }
+  const { bytes } = inflateExactly(entry.bytes.subarray(head.bodyAt), head.size)
+  return { type: head.type, bytes }
+}
+
+function deltaEntry(at: Located, locate: (oid: Oid) => Located | undefined): DeltaEntry {
+  const bytes = readRangeSync(at.pack.path, at)
+  if (bytes === undefined) throw damaged(`${at.pack.path} is gone`)
+  return {
+    bytes,
+    before: (distance) => {
+      const start = at.start - distance
+      if (distance <= 0 || start < 12) throw damaged('a delta has a bad offset')
+      return deltaEntry({ ...at, start, end: at.pack.index.endOf(start) }, locate)
+    },
+    byId: (oid) => {
+      const base = locate(oid)
+      return base === undefined ? undefined : deltaEntry(base, locate)
+    },
+  }
+}
+
+const LOOSE_HEADER = /^(commit|tree|blob|tag) (0|[1-9][0-9]{0,9})$/
+
+function readLoose(path: string): GitObject | undefined {
+  const file = readRangeSync(path, undefined, MAX_OBJECT_BYTES)
+  if (file === undefined) return undefined
+  let plain: Buffer
+  try {
+    plain = inflateSync(file, { maxOutputLength: MAX_OBJECT_BYTES + 32 })
+  } catch (cause) {
+    throw damaged(`${path} does not inflate`, cause)
+  }
+  const nul = plain.indexOf(0)
+  const header = nul < 0 ? null : LOOSE_HEADER.exec(plain.toString('latin1', 0, Math.min(nul, 32)))
+  const bytes = plain.subarray(nul + 1)
+  if (header === null || Number(header[2]) !== bytes.length) throw damaged(`${path} is damaged`)
+  return { type: header[1] as ObjectType, bytes }
+}
+
+function writeLoose(path: string, packFolder: string, { type, bytes }: GitObject): void {
+  const file = deflateSync(Buffer.concat([utf8(`${type} ${bytes.length}\0`), bytes]))
+  // A leftover beside it would be a bad object to `git fsck`; among the packs it is passed over.
+  writeFileAtomic(path, file, 0o444, temporaryBeside(join(packFolder, 'loose')))
+}

@@ -5,3 +5,5 @@
 export * from './run-record.ts'
 export * from './manifest.ts'
 export * from './xxh64.ts'
+export * from './train-config.ts'
+export * from './train-encode.ts'

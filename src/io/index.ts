@@ -4,6 +4,7 @@
  */
 export * from './append.ts'
 export * from './clock.ts'
+export * from './async-files.ts'
 export * from './crash-point.ts'
 export * from './folders.ts'
 export * from './fs.ts'

@@ -1,4 +1,7 @@
-/** A key: `/` separated parts of `[A-Za-z0-9._-]`, no part `.` or `..`, at most 512 characters. */
+/**
+ * A key: `/` separated parts of `[A-Za-z0-9._-]`, none beginning with `.`, at most 512 characters.
+ * (Names that begin with a dot are the implementation's own: temporaries, locks.)
+ */
 export type Key = string
 
 export interface ByteRange {

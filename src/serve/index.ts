@@ -1,18 +1,6 @@
 /**
- * The server side of a remote. Concern: answering the stdio protocol over a folder.
- * Not its concern: the client (backend), what the bytes mean.
+ * The other end of a remote. Concern: answering the stdio protocol over one folder.
+ * Not its concern: what is stored there (keys and bytes), who may connect (sshd decides that).
  */
-import { CxvError } from '../base/index.ts'
-import { defineCommand, erase } from '../commands/types.ts'
-
-export const command = erase(
-  defineCommand({
-    name: 'serve',
-    summary: 'Answer another cxv over stdin and stdout (what ssh starts)',
-    options: {},
-    run(): Promise<null> {
-      throw new CxvError('USAGE', 'serve is being built')
-    },
-    text: () => [],
-  }),
-)
+export { serveStdio } from './stdio.ts'
+export { command } from './command.ts'

@@ -49,8 +49,9 @@ export async function checkHistory(
   }
 
   async function checkRef(name: string): Promise<void> {
-    const start = name === 'HEAD' ? (await refs.head()).commit : await refs.ref(name)
-    if (start === null) return
+    const head = name === 'HEAD' ? await refs.head() : undefined
+    const start = head === undefined ? await refs.ref(name) : head.commit
+    if (start === null || typeof head?.branch === 'string') return
     const next = [await commits.peel(start)]
     for (let id = next.pop(); id !== undefined; id = next.pop()) {
       if (seenCommits.has(id)) continue
@@ -59,7 +60,8 @@ export async function checkHistory(
     }
   }
 
-  for (const ref of ['HEAD', ...(await refs.names())]) {
+  // HEAD last: on a branch, it has that branch's problems.
+  for (const ref of [...(await refs.names()), 'HEAD']) {
     try {
       await checkRef(ref)
     } catch (error) {

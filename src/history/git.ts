@@ -12,10 +12,10 @@ import {
 
 const refuse = (): Promise<never> => Promise.reject(new Error('the history is read only here'))
 
-async function readBytes(path: string, options?: unknown): Promise<Uint8Array | string> {
+async function readBytes(path: string): Promise<Uint8Array> {
   const bytes = await readFileIfAny(path)
   if (bytes === undefined) throw Object.assign(new Error(`absent: ${path}`), { code: 'ENOENT' })
-  return options === undefined ? bytes : Buffer.from(bytes).toString('utf8')
+  return bytes
 }
 
 function statPath(path: string): Promise<unknown> {

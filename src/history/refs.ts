@@ -156,7 +156,8 @@ export function openRefs(folder: string, ctx: Context, author: Person): Refs {
       if (current === null) await checkRoom(name)
       if (current === to) return
       const at = await head()
-      log(name, current, to, reason)
+      // As git: tags have no log, which must name commits and a tag may be an object of its own.
+      if (!name.startsWith('refs/tags/')) log(name, current, to, reason)
       if (at.branch === name) log('HEAD', current, to, reason)
       // A leftover beside it would be a ref of its own.
       writeFileAtomic(

@@ -110,7 +110,7 @@ export interface History {
   readFile(id: CommitId, path: string, maxBytes?: number): Promise<Uint8Array | undefined>
   ref(name: string): Promise<CommitId | null>
   refs(prefix: string): Promise<readonly RefRow[]>
-  /** Compare-and-swap, durable, with a reflog entry. `to: null` deletes. @throws REF_MOVED, REF_INVALID */
+  /** Compare-and-swap, durable, with a reflog entry (tags have none). `to: null` deletes. @throws REF_MOVED, REF_INVALID */
   casRef(name: string, from: CommitId | null, to: CommitId | null, reason: string): Promise<void>
   reflog(name: string): Promise<readonly ReflogRow[]>
   isAncestor(ancestor: CommitId, of: CommitId): Promise<boolean>

@@ -25,6 +25,7 @@ const OBJECT_MAX_BYTES = 72 << 20
 const TEMPORARY_FOLDER = '.tmp'
 const LOCK_FOLDER = '.lock'
 const LOCK_WAIT_MS = 60_000
+const PARENT_ATTEMPTS = 100
 const LEFTOVER_AGE_MS = 24 * 3600 * 1000
 
 const hash = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
@@ -118,12 +119,12 @@ export function createFileBackend(ctx: Context, root: string, url = `file://${ro
       )
       // delete() removes folders that became empty, so one may vanish between making it and the rename.
       for (let attempt = 1; ; attempt++) {
-        await makeParents(key)
         try {
+          await makeParents(key)
           const facts = await publishFile(temp, path, body)
           return { key, size: body.length, etag: etagOf(facts, body) }
         } catch (error) {
-          if (systemCode(error) !== 'ENOENT' || attempt === 10) throw error
+          if (systemCode(error) !== 'ENOENT' || attempt === PARENT_ATTEMPTS) throw error
         }
       }
     } catch (error) {

@@ -173,9 +173,9 @@ test('no key reaches a prototype', async () => {
 })
 
 test('what is encoded parses back to the same configuration', async () => {
-  const label = fc.string({ minLength: 1, maxLength: 12, unit: 'binary' }).filter(
-    (s) => !/[\u0000-\u001f\u007f]/.test(s),
-  )
+  const label = fc
+    .string({ minLength: 1, maxLength: 12, unit: 'binary' })
+    .filter((s) => !/[\u0000-\u001f\u007f]/.test(s))
   const words = fc.uniqueArray(label, { minLength: 2, maxLength: 4 })
   const share = fc.integer({ min: 1, max: 40 }).map((n) => n / 100)
   await fc.assert(

@@ -1,0 +1,120 @@
+import * as fs from 'node:fs'
+import { promisify } from 'node:util'
+import { crashPoint } from './crash-point.ts'
+import { fileSystemError, syncFolder } from './fs.ts'
+
+/**
+ * Synchronous calls on file descriptors, for worker threads: there they beat promises several times
+ * over on small files.
+ */
+
+/** Facts of a file that change when it does. Times in nanoseconds. */
+export interface ReadFacts {
+  readonly size: number
+  readonly mtimeNs: bigint
+  readonly ctimeNs: bigint
+  readonly ino: bigint
+  readonly dev: bigint
+  readonly executable: boolean
+  readonly isFile: boolean
+}
+
+function factsOf(stat: fs.BigIntStats): ReadFacts {
+  return {
+    size: Number(stat.size),
+    mtimeNs: stat.mtimeNs,
+    ctimeNs: stat.ctimeNs,
+    ino: stat.ino,
+    dev: stat.dev,
+    executable: (stat.mode & 0o100n) !== 0n,
+    isFile: stat.isFile(),
+  }
+}
+
+export const factsOfOpen = (fd: number): ReadFacts => factsOf(fs.fstatSync(fd, { bigint: true }))
+
+/** Size in bytes, or undefined when there is no such file or it cannot be looked at. */
+export function sizeIfAny(path: string): number | undefined {
+  try {
+    const stat = fs.statSync(path, { throwIfNoEntry: false })
+    return stat?.isFile() === true ? stat.size : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Reads until `into` is full or the file ends.
+ * @param position byte offset in the file
+ * @returns bytes read
+ */
+export function readInto(fd: number, into: Uint8Array, position: number): number {
+  let at = 0
+  while (at < into.length) {
+    const n = fs.readSync(fd, into, at, into.length - at, position + at)
+    if (n === 0) break
+    at += n
+  }
+  return at
+}
+
+/** A file descriptor for reading; follows symlinks. */
+export const openToRead = (path: string): number => fs.openSync(path, 'r')
+
+/** Creates the file; an error when the name is taken, by a symlink too. */
+export const createNew = (path: string, mode: number): number => fs.openSync(path, 'wx', mode)
+
+export const closeFile = (fd: number): void => fs.closeSync(fd)
+
+const readAsync = promisify(fs.read)
+const datasyncAsync = promisify(fs.fdatasync)
+
+/** As `readInto`, without blocking this thread. */
+export async function readIntoAsync(
+  fd: number,
+  into: Uint8Array,
+  position: number,
+): Promise<number> {
+  let at = 0
+  while (at < into.length) {
+    const { bytesRead } = await readAsync(fd, into, at, into.length - at, position + at)
+    if (bytesRead === 0) break
+    at += bytesRead
+  }
+  return at
+}
+
+/**
+ * Makes a finished temporary file durable under its final name: fdatasync, rename, fsync of the folder.
+ * The descriptor is closed, also on failure; on failure the temporary is removed.
+ */
+export async function publishOpenFile(
+  fd: number,
+  temporary: string,
+  folder: string,
+  name: string,
+): Promise<void> {
+  const path = `${folder}/${name}`
+  try {
+    try {
+      crashPoint('write')
+      await datasyncAsync(fd)
+    } finally {
+      fs.closeSync(fd)
+    }
+    crashPoint('sync')
+    if (fs.mkdirSync(folder, { recursive: true }) !== undefined) syncFolder(`${folder}/..`)
+    fs.renameSync(temporary, path)
+    crashPoint('rename')
+    syncFolder(folder)
+  } catch (error) {
+    fs.rmSync(temporary, { force: true })
+    throw fileSystemError(error, path)
+  }
+}
+
+/** Rename without a crash point or error translation: for files that need not be durable. */
+export const renameQuick = (from: string, to: string): void => fs.renameSync(from, to)
+
+/** Removes the file if it is there. */
+export const removeQuick = (path: string): void => fs.rmSync(path, { force: true })

@@ -1,9 +1,5 @@
 import type { ContentId, PackId } from '../base/index.ts'
 
-/** What a frame in a pack holds: a run of file bytes, or the ordered chunk list of a larger file. */
-export type ObjectKind = 'chunk' | 'recipe'
-export type PackKind = 'data' | 'meta'
-
 export interface Locator {
   readonly pack: PackId
   /** Byte offset of the frame in the pack. */
@@ -102,6 +98,7 @@ export interface Store extends ContentReader {
    */
   addFiles(
     files: Iterable<FileToAdd>,
+    /** `onBytes`: what was read since its last call. */
     options?: { readonly onBytes?: (files: number, bytes: number) => void },
   ): AsyncIterable<readonly AddedFile[]>
   /** Writes files (temporary name, rename) on worker threads. Yields each batch's facts for the stat cache. */

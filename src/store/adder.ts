@@ -1,0 +1,357 @@
+import { createHash, hash } from 'node:crypto'
+import { CxvError, equalBytes, isCxvError, systemCode } from '../base/index.ts'
+import {
+  CHUNK_MAX_BYTES,
+  encodeRecipe,
+  isCompressedImage,
+  type ObjectKind,
+  type RecipePart,
+} from '../format/index.ts'
+import { closeFile, factsOfOpen, type ReadFacts, openNoFollow, readInto } from '../io/index.ts'
+import { pixelDataOffset } from './dicom-cut.ts'
+import { cutPoint } from './fastcdc.ts'
+import { createPackFiles, decodeLocated } from './pack-files.ts'
+import { createPackWriter, type PublishedPack } from './pack-writer.ts'
+import type { Locator } from './types.ts'
+
+/**
+ * What one thread does of `addFiles`: reads, hashes, asks once per batch what is missing, packs.
+ * Runs inside a worker or on the main thread; the host is how it speaks to the index.
+ */
+export interface Adder {
+  addRun(paths: readonly string[]): Promise<RunResult>
+  /** The stamp up to which all that was stored is published. */
+  durableStamp(): number
+  finish(): Promise<void>
+  /** Gives up the pack that is being filled; those on their way to the disk are waited for. */
+  abandon(): Promise<void>
+}
+
+/** For each id asked: store it; wait for another thread that stores it; or compare with what is there. */
+export type Answer =
+  | { readonly state: 'new' }
+  | { readonly state: 'pending'; readonly worker: number; readonly stamp: number }
+  | { readonly state: 'known'; readonly at: Locator }
+
+export interface AdderHost {
+  /** Ids told to be `new` are this adder's to store under this stamp. */
+  ask(
+    kind: ObjectKind,
+    stamp: number,
+    ids: readonly Uint8Array[],
+    progress: Progress,
+  ): Promise<readonly Answer[]>
+  /** Called in order; resolves when the pack is indexed. */
+  published(pack: PublishedPack): Promise<void>
+  /** True once the user has asked to stop. */
+  stopped(): boolean
+}
+
+/** What was read since the last ask. */
+export interface Progress {
+  readonly files: number
+  readonly bytes: number
+}
+
+export interface RunResult {
+  readonly files: readonly FileResult[]
+  /** Everything of this run was stored under this stamp or an earlier one. */
+  readonly stamp: number
+  /** Stamps of other adders whose packs hold chunks of this run. */
+  readonly waitsFor: ReadonlyMap<number, number>
+  /** What was read and not yet told by an ask. */
+  readonly progress: Progress
+}
+
+export type FileResult =
+  | {
+      readonly ok: true
+      readonly id: Uint8Array
+      readonly facts: ReadFacts
+      readonly newBytes: number
+      readonly stored: boolean
+    }
+  | { readonly ok: false; readonly code: string; readonly message: string }
+
+export const WHOLE_FILE_MAX_BYTES = 1 << 20
+/** Room for two largest chunks; a batch is asked for when the next file may not fit. */
+const BATCH_BYTES = 8 << 20
+const BATCH_CHUNKS = 4_096
+const ATTEMPTS = 3
+
+interface Pending {
+  readonly id: Uint8Array
+  readonly from: number
+  readonly to: number
+  readonly mayCompress: boolean
+  readonly owner: Draft
+}
+
+/** A file whose chunks are being stored. */
+interface Draft {
+  newBytes: number
+  /** Something of it was not in the store; not the same as newBytes, for an empty file. */
+  stored: boolean
+}
+
+/** The file changed while it was read. */
+class Changed extends Error {}
+
+/** Packing failed, whichever file was being read: the whole add ends. */
+class StoringFailed extends Error {}
+
+async function storing<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (cause) {
+    throw new StoringFailed('storing failed', { cause })
+  }
+}
+
+export function createAdder(packs: string, host: AdderHost): Adder {
+  const buffer = Buffer.allocUnsafeSlow(BATCH_BYTES)
+  const files = createPackFiles(packs)
+  const data = createPackWriter(packs, 'data', (pack) => host.published(pack))
+  const meta = createPackWriter(packs, 'meta', (pack) => host.published(pack))
+  let used = 0
+  let batch: Pending[] = []
+  let stamp = 0
+  let filesRead = 0
+  let bytesRead = 0
+  let waitsFor = new Map<number, number>()
+
+  const takeProgress = (): Progress => {
+    const progress = { files: filesRead, bytes: bytesRead }
+    filesRead = 0
+    bytesRead = 0
+    return progress
+  }
+
+  const ask = async (kind: ObjectKind, ids: readonly Uint8Array[]): Promise<readonly Answer[]> => {
+    stamp++
+    const answers = await host.ask(kind, stamp, ids, takeProgress())
+    for (const answer of answers) {
+      if (answer.state !== 'pending') continue
+      waitsFor.set(answer.worker, Math.max(answer.stamp, waitsFor.get(answer.worker) ?? 0))
+    }
+    return answers
+  }
+
+  /** Whether the store really holds these bytes: an index is never believed. */
+  const holds = (kind: ObjectKind, id: Uint8Array, at: Locator, plain: Uint8Array): boolean => {
+    if (at.plainLength !== plain.length) return false
+    try {
+      const frame = Buffer.allocUnsafe(at.length)
+      files.readSync(at.pack, at.offset, frame)
+      return equalBytes(decodeLocated(kind, id, at, frame), plain)
+    } catch (error) {
+      if (isCxvError(error, 'CHUNK_CORRUPT') || isCxvError(error, 'CHUNK_MISSING')) return false
+      throw error
+    }
+  }
+
+  /** Asks for the batch and stores what is missing; the buffer is free afterwards. */
+  const settle = async (): Promise<void> => {
+    const settling = batch
+    batch = []
+    if (settling.length > 0) await storing(() => store(settling))
+    used = 0
+  }
+
+  const store = async (settling: readonly Pending[]): Promise<void> => {
+    const answers = await ask(
+      'chunk',
+      settling.map((p) => p.id),
+    )
+    settling.forEach((pending, i) => {
+      const answer = answers[i]
+      const plain = buffer.subarray(pending.from, pending.to)
+      if (answer === undefined || answer.state === 'pending') return
+      if (answer.state === 'known' && holds('chunk', pending.id, answer.at, plain)) return
+      data.append('chunk', pending.id, plain, stamp, pending.mayCompress)
+      pending.owner.newBytes += plain.length
+      pending.owner.stored = true
+    })
+    await data.keepUp()
+  }
+
+  const push = (owner: Draft, from: number, to: number, mayCompress: boolean): Uint8Array => {
+    const id = hash('sha256', buffer.subarray(from, to), 'buffer')
+    batch.push({ id, from, to, mayCompress, owner })
+    return id
+  }
+
+  const addSmall = async (fd: number, facts: ReadFacts, draft: Draft): Promise<Uint8Array> => {
+    if (used + facts.size > BATCH_BYTES || batch.length >= BATCH_CHUNKS) await settle()
+    const from = used
+    const to = from + facts.size
+    if (readInto(fd, buffer.subarray(from, to), 0) !== facts.size) throw new Changed()
+    checkUnchanged(fd, facts)
+    used = to
+    return push(draft, from, to, true)
+  }
+
+  /** Cuts a file of any size through one window of the buffer. */
+  const addLarge = async (fd: number, facts: ReadFacts, draft: Draft): Promise<Uint8Array> => {
+    await settle()
+    const whole = createHash('sha256')
+    const parts: RecipePart[] = []
+    let from = 0
+    let filled = 0
+    let position = 0
+    let mayCompress = true
+    let pixelsAt: number | undefined
+    while (position < facts.size || from < filled) {
+      const wanted = Math.min(CHUNK_MAX_BYTES, facts.size - position + (filled - from))
+      if (filled - from < wanted) {
+        if (from + wanted > BATCH_BYTES) {
+          await settle()
+          if (host.stopped()) throw interrupted()
+          buffer.copyWithin(0, from, filled)
+          filled -= from
+          from = 0
+        }
+        const n = Math.min(BATCH_BYTES - filled, facts.size - position)
+        const into = buffer.subarray(filled, filled + n)
+        if (readInto(fd, into, position) !== n) throw new Changed()
+        whole.update(into)
+        filled += n
+        position += n
+      }
+      const window = buffer.subarray(from, filled)
+      if (parts.length === 0) {
+        mayCompress = !isCompressedImage(window)
+        pixelsAt = pixelDataOffset(window.subarray(0, CHUNK_MAX_BYTES))
+      }
+      const atPixels = parts.length === 0 ? pixelsAt : undefined
+      const length = atPixels ?? cutPoint(buffer, from, filled)
+      parts.push({ id: push(draft, from, from + length, mayCompress), length })
+      from += length
+      used = from
+    }
+    checkUnchanged(fd, facts)
+    const id = whole.digest()
+    await settle()
+    if (parts.length > 1) {
+      const body = encodeRecipe(id, { size: facts.size, parts })
+      await storing(() => addRecipe(id, body, draft))
+    }
+    return id
+  }
+
+  const addRecipe = async (id: Uint8Array, body: Uint8Array, draft: Draft): Promise<void> => {
+    const [answer] = await ask('recipe', [id])
+    if (answer === undefined || answer.state === 'pending') return
+    if (answer.state === 'known' && holds('recipe', id, answer.at, body)) return
+    meta.append('recipe', id, body, stamp)
+    draft.newBytes += body.length
+    draft.stored = true
+    await meta.keepUp()
+  }
+
+  const addFile = async (path: string, draft: Draft): Promise<FileResult> => {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const fd = openNoFollow(path)
+        try {
+          const facts = factsOfOpen(fd)
+          if (!facts.isFile) return notAFile(path)
+          const small = facts.size <= WHOLE_FILE_MAX_BYTES
+          const id = await (small ? addSmall(fd, facts, draft) : addLarge(fd, facts, draft))
+          filesRead++
+          bytesRead += facts.size
+          return { ok: true, id, facts, newBytes: 0, stored: false }
+        } finally {
+          closeFile(fd)
+        }
+      } catch (error) {
+        if (error instanceof StoringFailed) throw error.cause
+        const failed = failedFile(path, error)
+        if (failed === undefined) throw error
+        // What was read of it may stay in the batch: those chunks are what their ids say.
+        if (!(error instanceof Changed) || attempt === ATTEMPTS) return failed
+      }
+    }
+  }
+
+  return {
+    async addRun(paths) {
+      waitsFor = new Map()
+      const drafts: Draft[] = []
+      const results: FileResult[] = []
+      for (const path of paths) {
+        if (host.stopped()) throw interrupted()
+        const draft = { newBytes: 0, stored: false }
+        drafts.push(draft)
+        results.push(await addFile(path, draft))
+      }
+      await settle()
+      const withBytes = results.map((result, i) =>
+        result.ok ? { ...result, ...drafts[i] } : result,
+      )
+      return { files: withBytes, stamp, waitsFor, progress: takeProgress() }
+    },
+    durableStamp: () =>
+      Math.min(data.pendingSince() ?? Infinity, meta.pendingSince() ?? Infinity, stamp + 1) - 1,
+    async finish() {
+      await data.finish()
+      await meta.finish()
+      files.close()
+    },
+    async abandon() {
+      await data.abandon()
+      await meta.abandon()
+      files.close()
+    },
+  }
+}
+
+function checkUnchanged(fd: number, before: ReadFacts): void {
+  const now = factsOfOpen(fd)
+  if (
+    now.size !== before.size ||
+    now.mtimeNs !== before.mtimeNs ||
+    now.ctimeNs !== before.ctimeNs
+  ) {
+    throw new Changed()
+  }
+}
+
+const interrupted = (): CxvError =>
+  new CxvError('INTERRUPTED', 'stopped', {
+    hint: 'run the same command again: what is already stored is kept',
+  })
+
+const notAFile = (path: string): FileResult => ({
+  ok: false,
+  code: 'PATH_UNSUPPORTED',
+  message: `${path} is not a regular file`,
+})
+
+/** The result for an error that is this file's alone; undefined for one that stops the whole add. */
+function failedFile(path: string, error: unknown): FileResult | undefined {
+  if (error instanceof Changed) {
+    return { ok: false, code: 'FILE_CHANGED', message: `${path} changed while it was read` }
+  }
+  const cause = error instanceof CxvError ? error.cause : error
+  switch (systemCode(cause)) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return { ok: false, code: 'PATH_NOT_FOUND', message: `${path} is not there any more` }
+    case 'ELOOP':
+      return { ok: false, code: 'PATH_UNSUPPORTED', message: `${path} is a symbolic link` }
+    case 'EACCES':
+    case 'EPERM':
+    case 'EIO':
+    case 'EISDIR':
+      return {
+        ok: false,
+        code: 'FILE_SYSTEM',
+        message: `${path} cannot be read: ${(cause as Error).message}`,
+      }
+    default:
+      return isCxvError(error, 'TOO_LARGE')
+        ? { ok: false, code: error.code, message: `${path}: ${error.message}` }
+        : undefined
+  }
+}

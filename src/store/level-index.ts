@@ -1,0 +1,353 @@
+import { CxvError, fromUtf8, packId, type PackId, systemCode, toHex, utf8 } from '../base/index.ts'
+import { frameLength, type ObjectKind, type PackEntry, type PackKind } from '../format/index.ts'
+import {
+  crashPoint,
+  makeFolder,
+  pathExists,
+  removePath,
+  setAside,
+  writeFileAtomic,
+} from '../io/index.ts'
+import { badFolder, indexFolder } from './paths.ts'
+import type { CacheSpace, Locator } from './types.ts'
+
+/** What the index knows of a pack file. */
+export interface PackRow {
+  readonly id: PackId
+  readonly number: number
+  readonly sizeBytes: number
+  readonly kind: PackKind
+  /** Its table could not be read: the frames came from a forward scan. */
+  readonly damaged: boolean
+  readonly chunks: number
+  readonly recipes: number
+}
+
+/** Id -> locator over LevelDB. A cache: packs are the truth. Exclusive to one process while open. */
+export interface ChunkIndex {
+  packs(): ReadonlyMap<PackId, PackRow>
+  /** @param ids 32 bytes each. @returns in the same order */
+  locate(kind: ObjectKind, ids: readonly Uint8Array[]): Promise<readonly (Locator | undefined)[]>
+  /** One atomic batch, after the pack is durable. Its frames take the place of older ones. */
+  addPack(
+    pack: Pick<PackRow, 'id' | 'sizeBytes' | 'kind' | 'damaged'>,
+    entries: readonly PackEntry[],
+  ): Promise<void>
+  /** Points one id at another frame of a known pack. */
+  repoint(kind: ObjectKind, id: Uint8Array, to: Locator): Promise<void>
+  /** True when a rebuild was begun and not ended: what is here is not all there is. */
+  readonly rebuilding: boolean
+  /** Forgets every pack and locator; the cache space stays. */
+  beginRebuild(): Promise<void>
+  endRebuild(): Promise<void>
+  readonly cache: CacheSpace
+  close(): Promise<void>
+}
+
+const VERSION = '1'
+const META_VERSION = 'mversion'
+const META_REBUILDING = 'mrebuilding'
+const CHUNK = 0x63
+const RECIPE = 0x72
+const PACK = 0x70
+const CACHE = 0x78
+const LOCATOR_BYTES = 16
+const PACK_ROW_BYTES = 48
+const BATCH = 8_192
+
+interface LevelError {
+  readonly code: string | undefined
+  readonly cause: string | undefined
+}
+
+const levelError = (error: unknown): LevelError => ({
+  code: systemCode(error),
+  cause: error instanceof Error ? systemCode(error.cause) : undefined,
+})
+
+type Db = import('level').Level<Uint8Array, Uint8Array>
+
+async function openLevel(path: string): Promise<Db> {
+  const { Level } = await import('level')
+  const db = new Level<Uint8Array, Uint8Array>(path, {
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+    // Ids do not compress; larger memtables mean fewer files on a big add. Bounded: 2 x 8 + 16 MiB.
+    compression: false,
+    writeBufferSize: 8 << 20,
+    cacheSize: 16 << 20,
+  })
+  await db.open()
+  return db
+}
+
+export interface OpenIndexOptions {
+  readonly waitMs: number
+  /** Called while another process holds the index. */
+  readonly onWait: (waitedMs: number) => Promise<void>
+  readonly now: () => number
+}
+
+/**
+ * Opens the index, waiting for another process that has it. Any other failure to open means it is
+ * broken: it is moved to `bad/` and a new one begun, for the caller to fill from the packs.
+ * @throws CxvError INDEX_BUSY when the other process keeps it longer than `waitMs`
+ */
+export async function openIndex(folder: string, options: OpenIndexOptions): Promise<ChunkIndex> {
+  const path = indexFolder(folder)
+  const mark = `${path}.broken`
+  makeFolder(path)
+  const started = options.now()
+  let movedAside = false
+  for (;;) {
+    let db: Db | undefined
+    try {
+      db = await openLevel(path)
+      if (!pathExists(mark) && (await hasVersion(db))) return await createIndex(db, mark)
+      await db.close()
+      moveAside(folder, mark)
+    } catch (error) {
+      await db?.close().catch(() => undefined)
+      const { code, cause } = levelError(error)
+      if (cause === 'LEVEL_LOCKED' || code === 'LEVEL_LOCKED') {
+        const waited = options.now() - started
+        if (waited >= options.waitMs) throw busy(path, waited)
+        await options.onWait(waited)
+        continue
+      }
+      if (movedAside || code?.startsWith('LEVEL_') !== true) throw error
+      movedAside = true
+      moveAside(folder, mark)
+    }
+  }
+}
+
+function moveAside(folder: string, mark: string): void {
+  setAside(indexFolder(folder), badFolder(folder))
+  removePath(mark)
+  makeFolder(indexFolder(folder))
+}
+
+const busy = (path: string, waitedMs: number): CxvError =>
+  new CxvError('INDEX_BUSY', 'another cxv process is using this repository', {
+    hint: 'wait for it to end, then run the same command again',
+    data: { path, waitedMs },
+  })
+
+/** True for an index of this version, which a new and empty one becomes. */
+async function hasVersion(db: Db): Promise<boolean> {
+  const stored = await db.get(utf8(META_VERSION))
+  if (stored !== undefined) return fromUtf8(stored) === VERSION
+  const [anything] = await db.keys({ limit: 1 }).all()
+  if (anything !== undefined) return false
+  await db.put(utf8(META_VERSION), utf8(VERSION))
+  return true
+}
+
+const keyOf = (kind: ObjectKind, id: Uint8Array): Uint8Array => {
+  const key = new Uint8Array(33)
+  key[0] = kind === 'chunk' ? CHUNK : RECIPE
+  key.set(id, 1)
+  return key
+}
+
+function packKey(number: number): Uint8Array {
+  const key = new Uint8Array(5)
+  key[0] = PACK
+  new DataView(key.buffer).setUint32(1, number)
+  return key
+}
+
+function encodeLocator(pack: number, offset: number, length: number, plain: number): Uint8Array {
+  const value = new Uint8Array(LOCATOR_BYTES)
+  const view = new DataView(value.buffer)
+  view.setUint32(0, pack, true)
+  view.setUint32(4, offset, true)
+  view.setUint32(8, length, true)
+  view.setUint32(12, plain, true)
+  return value
+}
+
+function encodePackRow(row: PackRow): Uint8Array {
+  const value = new Uint8Array(PACK_ROW_BYTES)
+  value.set(Buffer.from(row.id, 'hex'))
+  const view = new DataView(value.buffer)
+  view.setUint32(32, row.sizeBytes, true)
+  view.setUint8(36, row.kind === 'data' ? 1 : 2)
+  view.setUint8(37, row.damaged ? 1 : 0)
+  view.setUint32(40, row.chunks, true)
+  view.setUint32(44, row.recipes, true)
+  return value
+}
+
+function decodePackRow(number: number, value: Uint8Array): PackRow | undefined {
+  if (value.length !== PACK_ROW_BYTES) return undefined
+  const view = new DataView(value.buffer, value.byteOffset, value.byteLength)
+  return {
+    id: packId(toHex(value.subarray(0, 32))),
+    number,
+    sizeBytes: view.getUint32(32, true),
+    kind: view.getUint8(36) === 1 ? 'data' : 'meta',
+    damaged: view.getUint8(37) !== 0,
+    chunks: view.getUint32(40, true),
+    recipes: view.getUint32(44, true),
+  }
+}
+
+interface Packs {
+  readonly byId: Map<PackId, PackRow>
+  readonly byNumber: Map<number, PackRow>
+  next: number
+}
+
+async function loadPacks(db: Db): Promise<Packs> {
+  const packs: Packs = { byId: new Map(), byNumber: new Map(), next: 1 }
+  for await (const [key, value] of db.iterator({
+    gte: Uint8Array.of(PACK),
+    lt: Uint8Array.of(PACK + 1),
+  })) {
+    if (key.length !== 5) continue
+    const number = new DataView(key.buffer, key.byteOffset).getUint32(1)
+    const row = decodePackRow(number, value)
+    packs.next = Math.max(packs.next, number + 1)
+    if (row === undefined) continue
+    packs.byId.set(row.id, row)
+    packs.byNumber.set(number, row)
+  }
+  return packs
+}
+
+async function createIndex(db: Db, mark: string): Promise<ChunkIndex> {
+  const packs = await loadPacks(db)
+  /** LevelDB finds some damage only on reading: the next open then starts anew. */
+  const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work()
+    } catch (error) {
+      const { code, cause } = levelError(error)
+      if (code !== 'LEVEL_CORRUPTION' && cause !== 'LEVEL_CORRUPTION') throw error
+      writeFileAtomic(mark, new Uint8Array())
+      throw new CxvError('FORMAT_INVALID', 'the index of this repository is damaged', {
+        hint: 'run the same command again: the index is rebuilt from the packs first',
+        cause: error,
+      })
+    }
+  }
+  const toLocator = (value: Uint8Array | undefined): Locator | undefined => {
+    if (value?.length !== LOCATOR_BYTES) return undefined
+    const view = new DataView(value.buffer, value.byteOffset, value.byteLength)
+    const row = packs.byNumber.get(view.getUint32(0, true))
+    if (row === undefined) return undefined
+    const offset = view.getUint32(4, true)
+    const length = view.getUint32(8, true)
+    // A damaged pack may be shorter than its frames once were.
+    if (offset + length > row.sizeBytes) return undefined
+    return { pack: row.id, offset, length, plainLength: view.getUint32(12, true) }
+  }
+
+  return {
+    packs: () => packs.byId,
+    async locate(kind, ids) {
+      if (packs.byId.size === 0) return ids.map(() => undefined)
+      const found: (Locator | undefined)[] = []
+      for (let at = 0; at < ids.length; at += BATCH) {
+        const keys = ids.slice(at, at + BATCH).map((id) => keyOf(kind, id))
+        const values = await guarded(() => db.getMany(keys))
+        for (const value of values) found.push(toLocator(value))
+      }
+      return found
+    },
+    async addPack(pack, entries) {
+      const before = packs.byId.get(pack.id)
+      const number = before?.number ?? packs.next++
+      const chunks = entries.filter((e) => e.kind === 'chunk').length
+      const row: PackRow = { ...pack, number, chunks, recipes: entries.length - chunks }
+      const operations = entries.map((e) => ({
+        type: 'put' as const,
+        key: keyOf(e.kind, e.id),
+        value: encodeLocator(number, e.offset, frameLength(e), e.plainLength),
+      }))
+      operations.push({ type: 'put', key: packKey(number), value: encodePackRow(row) })
+      await guarded(() => db.batch(operations))
+      crashPoint('index')
+      packs.byId.set(row.id, row)
+      packs.byNumber.set(number, row)
+    },
+    async repoint(kind, id, to) {
+      const row = packs.byId.get(to.pack)
+      if (row === undefined) throw new Error(`no such pack: ${to.pack}`)
+      const value = encodeLocator(row.number, to.offset, to.length, to.plainLength)
+      await guarded(() => db.put(keyOf(kind, id), value))
+    },
+    rebuilding: (await db.get(utf8(META_REBUILDING))) !== undefined,
+    async beginRebuild() {
+      await guarded(() => db.put(utf8(META_REBUILDING), Uint8Array.of(1)))
+      for (const prefix of [PACK, CHUNK, RECIPE]) {
+        await guarded(() => db.clear({ gte: Uint8Array.of(prefix), lt: Uint8Array.of(prefix + 1) }))
+      }
+      packs.byId.clear()
+      packs.byNumber.clear()
+    },
+    endRebuild: () => guarded(() => db.del(utf8(META_REBUILDING))),
+    cache: createCacheSpace(db, guarded),
+    close: () => db.close(),
+  }
+}
+
+type Guarded = <T>(work: () => Promise<T>) => Promise<T>
+
+const cacheKey = (key: string): Uint8Array => {
+  const text = utf8(key)
+  const out = new Uint8Array(text.length + 1)
+  out[0] = CACHE
+  out.set(text, 1)
+  return out
+}
+
+function createCacheSpace(db: Db, guarded: Guarded): CacheSpace {
+  return {
+    get: (key) => guarded(() => db.get(cacheKey(key))),
+    async getMany(keys) {
+      const out: (Uint8Array | undefined)[] = []
+      for (let at = 0; at < keys.length; at += BATCH) {
+        const part = keys.slice(at, at + BATCH).map(cacheKey)
+        for (const value of await guarded(() => db.getMany(part))) out.push(value)
+      }
+      return out
+    },
+    async *entries(prefix) {
+      const from = cacheKey(prefix)
+      const iterator = db.iterator({ gte: from, lt: afterPrefix(from) })
+      try {
+        for (;;) {
+          const batch = await guarded(() => iterator.nextv(2_000))
+          if (batch.length === 0) return
+          yield batch.map(([key, value]) => [fromUtf8(key.subarray(1)), value] as const)
+        }
+      } finally {
+        await iterator.close()
+      }
+    },
+    async write(changes) {
+      const operations = [...changes].map(([key, value]) =>
+        value === undefined
+          ? { type: 'del' as const, key: cacheKey(key) }
+          : { type: 'put' as const, key: cacheKey(key), value },
+      )
+      // The stage lives here: what `add` reported must survive a power cut.
+      if (operations.length > 0) await guarded(() => db.batch(operations, { sync: true }))
+    },
+  }
+}
+
+/** The first key after all that start with these bytes. */
+function afterPrefix(prefix: Uint8Array): Uint8Array {
+  const out = prefix.slice()
+  for (let i = out.length - 1; i >= 0; i--) {
+    if (out[i]! < 0xff) {
+      out[i]!++
+      return out.subarray(0, i + 1)
+    }
+  }
+  throw new Error('no key follows this prefix')
+}

@@ -1,0 +1,238 @@
+import { type Context, fromHex, type PackId, toHex } from '../base/index.ts'
+import { startWorker, usefulThreads } from '../io/index.ts'
+import { decodeError, joinIds, type WireError } from './add-wire.ts'
+import {
+  byPlace,
+  type Layout,
+  layOut,
+  type Lookup,
+  missingContent,
+  placeOf,
+  readFrame,
+} from './contents.ts'
+import {
+  createMaterialiser,
+  type MaterialiseJob,
+  type MaterialisedFile,
+  writeWorkFile,
+} from './materialiser.ts'
+import type { PackFiles } from './pack-files.ts'
+import type { FileToMaterialise, StatFacts } from './types.ts'
+
+export interface MaterialiserSetup {
+  readonly packs: string
+}
+export interface ToMaterialiser {
+  readonly number: number
+  readonly job: MaterialiseJob
+}
+export type FromMaterialiser =
+  | { readonly number: number; readonly files: readonly MaterialisedFile[] }
+  | { readonly number: number; readonly error: WireError }
+
+/** Files whose places are known at a time: bounds memory, whatever the number of files. */
+const GROUP_FILES = 32_768
+const JOB_FILES = 512
+const JOB_BYTES = 16 << 20
+/** Below this, threads cost more than they save. */
+const SMALL_FILES = 128
+const SMALL_BYTES = 16 << 20
+const QUEUED_JOBS = 2
+
+interface PlacedFile {
+  readonly file: FileToMaterialise
+  readonly layout: Layout
+}
+
+export interface MaterialiseOptions {
+  readonly onBytes?: (files: number, bytes: number) => void
+}
+
+export type Materialised = readonly { readonly absolutePath: string; readonly stat: StatFacts }[]
+
+/** @see Store.materialise */
+export async function* materialise(
+  ctx: Context,
+  packs: string,
+  packFiles: PackFiles,
+  lookup: Lookup,
+  files: readonly FileToMaterialise[],
+  options: MaterialiseOptions = {},
+): AsyncGenerator<Materialised> {
+  let bytes = 0
+  for (const file of files) bytes += file.size
+  const small = files.length <= SMALL_FILES && bytes <= SMALL_BYTES
+  const pool = small ? createLocalPool(packs) : createWorkerPool(packs)
+  try {
+    for (let from = 0; from < files.length; from += GROUP_FILES) {
+      const placed = await placeFiles(packFiles, lookup, files.slice(from, from + GROUP_FILES))
+      for await (const { job, results } of pool.run(ctx, jobsOf(placed))) {
+        const done: { absolutePath: string; stat: StatFacts }[] = []
+        for (const [i, { file, layout }] of job.entries()) {
+          const stat = results[i] ?? (await writeHere(packFiles, lookup, file, layout))
+          done.push({ absolutePath: file.absolutePath, stat })
+        }
+        options.onBytes?.(
+          job.length,
+          job.reduce((sum, { file }) => sum + file.size, 0),
+        )
+        yield done
+      }
+    }
+  } finally {
+    await pool.close()
+  }
+}
+
+async function placeFiles(
+  packFiles: PackFiles,
+  lookup: Lookup,
+  files: readonly FileToMaterialise[],
+): Promise<PlacedFile[]> {
+  const layouts = await layOut(
+    packFiles,
+    lookup,
+    files.map((file) => fromHex(file.id)),
+  )
+  const placed = files.map((file, i) => {
+    const layout = layouts[i]
+    if (layout === undefined) throw missingContent(file.id)
+    return { file, layout }
+  })
+  return placed.sort((a, b) => byPlace(placeOf(a.layout), placeOf(b.layout)))
+}
+
+function* jobsOf(placed: readonly PlacedFile[]): Generator<readonly PlacedFile[]> {
+  let job: PlacedFile[] = []
+  let bytes = 0
+  for (const one of placed) {
+    job.push(one)
+    bytes += one.file.size
+    if (job.length >= JOB_FILES || bytes >= JOB_BYTES) {
+      yield job
+      job = []
+      bytes = 0
+    }
+  }
+  if (job.length > 0) yield job
+}
+
+const partsOf = (layout: Layout) => (layout.kind === 'chunk' ? [layout] : layout.parts)
+
+function encodeJob(placed: readonly PlacedFile[]): MaterialiseJob {
+  const packs = new Map<PackId, number>()
+  const parts = placed.map(({ layout }) => partsOf(layout))
+  const all = parts.flat()
+  const places = new Uint32Array(all.length * 4)
+  all.forEach(({ at }, i) => {
+    let pack = packs.get(at.pack)
+    if (pack === undefined) packs.set(at.pack, (pack = packs.size))
+    places.set([pack, at.offset, at.length, at.plainLength], i * 4)
+  })
+  return {
+    paths: placed.map(({ file }) => file.absolutePath).join('\0'),
+    executable: Uint8Array.from(placed, ({ file }) => (file.executable ? 1 : 0)),
+    ids: joinIds(placed.map(({ layout }) => layout.id)),
+    partCounts: Uint32Array.from(parts, (p) => p.length),
+    partIds: joinIds(all.map((part) => part.id)),
+    places,
+    packs: [...packs.keys()],
+  }
+}
+
+/** A file whose chunks are not where they should be: read with all that the store can still find. */
+async function writeHere(
+  packFiles: PackFiles,
+  lookup: Lookup,
+  file: FileToMaterialise,
+  layout: Layout,
+): Promise<StatFacts> {
+  const pieces: Uint8Array[] = []
+  for (const { id, at } of partsOf(layout)) {
+    pieces.push(await readFrame(packFiles, lookup, 'chunk', id, at))
+  }
+  const stat = writeWorkFile(file.absolutePath, pieces, toHex(layout.id), file.executable)
+  if (stat === undefined) throw missingContent(file.id)
+  return stat
+}
+
+interface Finished {
+  readonly job: readonly PlacedFile[]
+  readonly results: readonly MaterialisedFile[]
+}
+
+interface Pool {
+  run(ctx: Context, jobs: Iterable<readonly PlacedFile[]>): AsyncIterable<Finished>
+  close(): Promise<void>
+}
+
+function createLocalPool(packs: string): Pool {
+  const materialiser = createMaterialiser(packs)
+  return {
+    async *run(ctx, jobs) {
+      for (const job of jobs) {
+        ctx.signal.throwIfAborted()
+        yield { job, results: materialiser.write(encodeJob(job)) }
+        // Other work of this thread must get its turn between jobs.
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    },
+    close() {
+      materialiser.close()
+      return Promise.resolve()
+    },
+  }
+}
+
+function createWorkerPool(packs: string): Pool {
+  const setup: MaterialiserSetup = { packs }
+  const finished: Finished[] = []
+  const running = new Map<number, readonly PlacedFile[]>()
+  let failure: { readonly error: unknown } | undefined
+  let wake: () => void = () => undefined
+  let nextNumber = 0
+  const workers = Array.from({ length: usefulThreads() }, () => {
+    const worker = startWorker(new URL('./materialise.worker.js', import.meta.url), setup)
+    const state = { worker, queued: 0 }
+    worker.onMessage((raw) => {
+      const reply = raw as FromMaterialiser
+      const job = running.get(reply.number)
+      running.delete(reply.number)
+      state.queued--
+      if ('error' in reply) failure ??= { error: decodeError(reply.error) }
+      else if (job !== undefined) finished.push({ job, results: reply.files })
+      wake()
+    })
+    worker.onFailure((error) => {
+      failure ??= { error }
+      wake()
+    })
+    return state
+  })
+  return {
+    async *run(ctx, jobs) {
+      const iterator = jobs[Symbol.iterator]()
+      let next = iterator.next()
+      for (;;) {
+        const woken = new Promise<void>((resolve) => (wake = resolve))
+        ctx.signal.throwIfAborted()
+        for (const state of workers) {
+          while (next.done !== true && state.queued < QUEUED_JOBS) {
+            const message: ToMaterialiser = { number: nextNumber++, job: encodeJob(next.value) }
+            running.set(message.number, next.value)
+            state.queued++
+            state.worker.post(message)
+            next = iterator.next()
+          }
+        }
+        if (failure !== undefined) throw failure.error
+        for (const done of finished.splice(0)) yield done
+        if (running.size === 0 && finished.length === 0) return
+        if (running.size > 0 && finished.length === 0) await woken
+      }
+    },
+    async close() {
+      await Promise.all(workers.map(({ worker }) => worker.stop()))
+    },
+  }
+}

@@ -6,6 +6,7 @@ import { checkHistory } from './check.ts'
 import { type Commits, DATASET_FILE, MANIFEST_FOLDER, openCommits, TABLES_FILE } from './commits.ts'
 import {
   damaged,
+  decodeTag,
   decodeTree,
   encodeCommit,
   encodeTag,
@@ -154,6 +155,12 @@ function compose({ objects, commits, manifests, refs }: Parts): History {
     writeRecordCommit(input) {
       const { tree, made } = recordTree(input.files)
       return Promise.resolve(writeCommitObject(input, tree, made))
+    },
+    async tag(id) {
+      const { type, bytes } = await objects.read(id)
+      if (type !== 'tag') return undefined
+      const { name, message, tagger, timeMs } = decodeTag(id, bytes)
+      return { name, message, tagger, timeMs }
     },
     writeTag(input) {
       const tag = newObject('tag', encodeTag(input))

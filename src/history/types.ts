@@ -49,6 +49,13 @@ export interface ReflogRow {
   readonly reason: string
 }
 
+export interface TagFacts {
+  readonly name: string
+  readonly message: string
+  readonly tagger: Person | undefined
+  readonly timeMs: number | undefined
+}
+
 export interface Head {
   /** Full branch ref, or null when detached. */
   readonly branch: string | null
@@ -95,6 +102,8 @@ export interface History {
     readonly timeMs: number
     readonly zoneMinutes: number
   }): Promise<CommitId>
+  /** What an annotated tag says; undefined when the id is a commit's. */
+  tag(id: CommitId): Promise<TagFacts | undefined>
   /** An annotated tag object that names a commit. Moves no ref; the id goes into refs/tags/<name>. */
   writeTag(input: {
     readonly target: CommitId

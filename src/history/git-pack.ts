@@ -129,11 +129,15 @@ export function decodePackIndex(bytes: Uint8Array, packSize: number): PackIndex 
     throw damaged('a pack index is cut short')
   const oidAt = (i: number): Oid => buffer.toString('hex', oidsAt + i * 20, oidsAt + i * 20 + 20)
   const firstNotBelow = (prefix: string): number => {
-    let low = 0
-    let high = count
+    const first = parseInt(prefix.slice(0, 2), 16)
+    const wanted = Buffer.from(prefix.padEnd(40, '0'), 'hex')
+    let low = first === 0 ? 0 : buffer.readUInt32BE(8 + (first - 1) * 4)
+    let high = buffer.readUInt32BE(8 + first * 4)
+    if (low > high || high > count) throw damaged('a pack index has a bad fan-out')
     while (low < high) {
       const middle = (low + high) >> 1
-      if (oidAt(middle) < prefix) low = middle + 1
+      const at = oidsAt + middle * 20
+      if (buffer.compare(wanted, 0, 20, at, at + 20) < 0) low = middle + 1
       else high = middle
     }
     return low

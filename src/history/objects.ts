@@ -5,6 +5,7 @@ import {
   lstatIfAny,
   namesIn,
   readRangeSync,
+  systemNow,
   temporaryBeside,
   writeFileAtomic,
 } from '../io/index.ts'
@@ -32,6 +33,7 @@ import {
   packObject,
   type PackIndex,
 } from './git-pack.ts'
+import { removeLeftovers, smallPacks } from './repack.ts'
 
 /** The objects of one git folder: loose files and packs, as gitrepository-layout(5) lays them out. */
 export interface Objects {
@@ -86,7 +88,7 @@ export function openObjects(folder: string): Objects {
 
   /** The entry's bytes; undefined when the object is in no pack. */
   function packedEntry(oid: Oid): (Located & { readonly bytes: Uint8Array }) | undefined {
-    for (let tries = 0; tries < 2; tries++) {
+    for (let tries = 0; tries < 5; tries++) {
       const located = locate(oid)
       const bytes = located && readRangeSync(located.pack.path, located)
       if (located !== undefined && bytes !== undefined) return { ...located, bytes }
@@ -115,12 +117,23 @@ export function openObjects(folder: string): Objects {
   const present = (oid: Oid): boolean =>
     locate(oid) !== undefined || lstatIfAny(loosePath(oid)) !== undefined
 
-  function addPack(pack: Uint8Array, entries: readonly IndexedObject[]): void {
+  /** @returns the pack's path without its ending */
+  function addPack(pack: Uint8Array, entries: readonly IndexedObject[]): string {
     const sum = pack.subarray(pack.length - 20)
     const path = join(packFolder, `pack-${Buffer.from(sum).toString('hex')}`)
     // The index makes the pack visible, so it comes last.
     writeFileAtomic(`${path}.pack`, pack, 0o444)
     writeFileAtomic(`${path}.idx`, encodePackIndex(entries, sum), 0o444)
+    reload()
+    return path
+  }
+
+  /** One pack for many small ones. Readers that had those find the objects in the new one. */
+  function repack(): void {
+    const small = smallPacks(packFolder)
+    if (small === undefined) return
+    small.remove(addPack(encodePack(small.objects), indexEntries(small.objects)))
+    removeLeftovers(packFolder, systemNow())
     reload()
   }
 
@@ -160,8 +173,12 @@ export function openObjects(folder: string): Objects {
       if (fresh.size === 1) return writeLoose(loosePath(only.oid), packFolder, only)
       const packed = [...fresh.values()].map((object) => packObject(object.oid, object))
       addPack(encodePack(packed), indexEntries(packed))
+      repack()
     },
-    addPack,
+    addPack(pack, entries) {
+      addPack(pack, entries)
+      repack()
+    },
   }
 }
 

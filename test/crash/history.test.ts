@@ -97,12 +97,12 @@ test('processes race to move a ref from one commit: exactly one wins each round'
 test('two processes that append at once lose no commit', async () => {
   const folder = mkdtempSync(join(top, 'append-'))
   await child('story', folder)
-  await Promise.all([child('append', folder, '12 a'), child('append', folder, '12 b')])
+  await Promise.all([child('append', folder, '40 a'), child('append', folder, '40 b')])
   const history = await openHistory(folder)
   let count = 0
   for (let at = await history.ref('refs/heads/main'); at !== null; count++) {
     at = (await history.facts(at)).parents[0] ?? null
   }
-  assert.equal(count, 2 + 24)
+  assert.equal(count, 2 + 80)
   gitFsck(folder)
 })

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
+
 import {
+  availableParallelism,
   cpus,
   freemem,
   homedir,
@@ -9,10 +11,19 @@ import {
   release,
   tmpdir,
   totalmem,
+  userInfo as osUser,
 } from 'node:os'
-import { availableParallelism } from 'node:os'
 
 export { homedir, hostname, tmpdir }
+
+/** The login name, or `unknown` where the system has none for this user id. */
+export function userName(): string {
+  try {
+    return osUser().username
+  } catch {
+    return 'unknown'
+  }
+}
 
 let boot: string | undefined
 

@@ -13,6 +13,8 @@ export interface RepoConfig {
   /** Tables as they will be in the next commit. */
   readonly tables: readonly TableDeclaration[]
   readonly defaults: { readonly remote?: string; readonly engine?: string }
+  /** Only the history was cloned: a tracked file that is not on disk is "not checked out", not deleted. */
+  readonly partial?: boolean
 }
 
 export type StageChange =

@@ -1,0 +1,236 @@
+import { join } from 'node:path'
+import { type Context, CxvError, nearest, printable, startTask } from '../base/index.ts'
+import { lstatIfAny } from '../io/index.ts'
+import type { AddedFile } from '../store/types.ts'
+import { openIgnoreRules, parentOf } from './ignore.ts'
+import { type ScannedFile, scanWorkTree, statOf } from './scan.ts'
+import { readStage, stageChange, unstageChange } from './stage.ts'
+import { readStatCache, statChange, stillFresh } from './stat-cache.ts'
+import type { ManifestRow, Repository } from './types.ts'
+
+export interface AddReport {
+  /** Files looked at. */
+  readonly files: number
+  readonly bytes: number
+  /** Newly staged: new or changed against what was tracked. */
+  readonly staged: number
+  /** Tracked files under the arguments that are gone from disk and were staged as removed. */
+  readonly removed: number
+  /** Plain bytes that were new to the store. */
+  readonly newBytes: number
+  readonly failed: readonly {
+    readonly path: string
+    readonly code: string
+    readonly message: string
+  }[]
+  readonly skipped: readonly { readonly path: string; readonly why: string }[]
+}
+
+type CacheChange = readonly [string, Uint8Array | undefined]
+
+/**
+ * Stores and stages files, folders and patterns. A file that cannot be read is listed; the others go on.
+ * Each batch is staged as its packs are durable: a killed add keeps what it has.
+ * @param paths as the user gave them, relative to `cwd`
+ * @throws CxvError PATH_NOT_FOUND, PATH_OUTSIDE, SYMLINK_IN_WAY, USAGE for an ignored path without `force`
+ */
+export async function stageFiles(
+  ctx: Context,
+  repo: Repository,
+  cwd: string,
+  paths: readonly string[],
+  options: { readonly force?: boolean } = {},
+): Promise<AddReport> {
+  return repo.withWriteLock('add', async () => {
+    const rows = new Map((await repo.stagedRows()).map((row) => [row.path, row]))
+    const targets = await expandArguments(ctx, repo, cwd, paths, rows, options.force === true)
+    const store = await repo.store()
+    const cache = await readStatCache(store.cache)
+    const { commit } = await repo.history.head()
+    const stage = await readStage(store.cache)
+    const headIds = new Map((await repo.history.manifest(commit)).map((row) => [row.path, row]))
+    const report = { files: targets.files.length, bytes: 0, staged: 0, removed: 0, newBytes: 0 }
+    const failed: AddReport['failed'][number][] = []
+    const toRead: ScannedFile[] = []
+    const changes: CacheChange[] = []
+    const stagePut = (row: ManifestRow): void => {
+      const before = rows.get(row.path)
+      if (before !== undefined && before.id === row.id && before.executable === row.executable)
+        return
+      report.staged++
+      const head = headIds.get(row.path)
+      const back = head !== undefined && head.id === row.id && head.executable === row.executable
+      changes.push(
+        back && stage.has(row.path)
+          ? unstageChange(row.path)
+          : stageChange({ path: row.path, change: 'put', row }),
+      )
+    }
+    const fresh = targets.files.filter((file) => {
+      const cached = cache.get(file.path)
+      if (cached === undefined || !stillFresh(cached, file.stat)) {
+        toRead.push(file)
+        return false
+      }
+      return true
+    })
+    const lost = await store.missing(fresh.map((file) => cache.get(file.path)!.id))
+    for (const file of fresh) {
+      const { id } = cache.get(file.path)!
+      if (lost.has(id)) toRead.push(file)
+      else stagePut({ path: file.path, id, size: file.stat.size, executable: file.stat.executable })
+    }
+    toRead.sort((a, b) => (a.path < b.path ? -1 : 1))
+    const total = toRead.reduce((sum, file) => sum + file.stat.size, 0)
+    report.bytes = targets.files.reduce((sum, file) => sum + file.stat.size, 0)
+    const task = startTask(ctx, 'adding', 'bytes', total)
+    const startedAt = ctx.now()
+    try {
+      const sources = toRead.map(({ path }) => ({ path, absolutePath: join(repo.root, path) }))
+      const added = store.addFiles(sources, { onBytes: (_files, bytes) => task.advance(bytes) })
+      for await (const batch of added) {
+        for (const file of batch) {
+          if (file.status === 'failed') {
+            failed.push({ path: file.path, code: file.code, message: file.message })
+            continue
+          }
+          report.newBytes += file.newBytes
+          changes.push(cachedStat(file, startedAt))
+          const { size, executable } = file.stat
+          stagePut({ path: file.path, id: file.id, size, executable })
+        }
+        await store.cache.write(changes.splice(0))
+      }
+    } finally {
+      task.end()
+    }
+    for (const path of targets.gone) {
+      report.removed++
+      changes.push(statChange(path, undefined))
+      changes.push(
+        headIds.has(path) ? stageChange({ path, change: 'remove' }) : unstageChange(path),
+      )
+    }
+    await store.cache.write(changes)
+    return { ...report, failed, skipped: targets.skipped }
+  })
+}
+
+const cachedStat = (
+  file: Exclude<AddedFile, { status: 'failed' }>,
+  checkedAt: number,
+): CacheChange => statChange(file.path, { ...file.stat, id: file.id, checkedAt })
+
+interface Targets {
+  readonly files: readonly ScannedFile[]
+  readonly gone: readonly string[]
+  readonly skipped: readonly { readonly path: string; readonly why: string }[]
+}
+
+/** Files, folders and quoted patterns to files on disk, and tracked paths that are gone. */
+async function expandArguments(
+  ctx: Context,
+  repo: Repository,
+  cwd: string,
+  given: readonly string[],
+  rows: ReadonlyMap<string, ManifestRow>,
+  force: boolean,
+): Promise<Targets> {
+  const files = new Map<string, ScannedFile>()
+  const gone = new Set<string>()
+  const skipped: { path: string; why: string }[] = []
+  const tracked = new Set(rows.keys())
+  const rules = await openIgnoreRules(repo.root)
+  const takeFolder = async (path: string): Promise<void> => {
+    const scan = await scanWorkTree(ctx, repo.root, path, { tracked, force })
+    const here = new Set<string>()
+    for (const file of scan.files) {
+      files.set(file.path, file)
+      here.add(file.path)
+    }
+    for (const { path: p, why } of scan.skipped) skipped.push({ path: p, why })
+    if ((await repo.config()).partial === true) return
+    const prefix = path === '' ? '' : `${path}/`
+    for (const p of tracked) if (p.startsWith(prefix) && !here.has(p)) gone.add(p)
+  }
+  for (const word of given) {
+    const path = repo.toRepoPath(cwd, word)
+    refuseLinks(repo.root, path)
+    const stat = lstatIfAny(join(repo.root, path))
+    if (stat?.isDirectory() === true) await takeFolder(path)
+    else if (stat?.isSymbolicLink() === true) skipped.push({ path, why: 'symlink' })
+    else if (stat?.isFile() === true) {
+      for (let folder = parentOf(path); ; folder = parentOf(folder)) {
+        await rules.enter(folder)
+        if (folder === '') break
+      }
+      if (!force && !tracked.has(path) && rules.ignores(path, false)) {
+        throw new CxvError('USAGE', `${path} is ignored by .cxvignore`, {
+          hint: '`cxv add --force` adds it all the same',
+        })
+      }
+      const facts = statOf(join(repo.root, path))
+      if (facts !== undefined) files.set(path, { path, stat: facts })
+    } else if (tracked.has(path)) gone.add(path)
+    else if ([...tracked].some((p) => p.startsWith(`${path}/`))) await takeFolder(path)
+    else if (/[*?[\]{}]/.test(word)) {
+      for (const match of await matchPattern(repo, path)) {
+        const facts = statOf(join(repo.root, match))
+        if (facts !== undefined) files.set(match, { path: match, stat: facts })
+      }
+    } else throw noSuchPath(word, tracked)
+  }
+  return { files: [...files.values()], gone: [...gone], skipped }
+}
+
+async function matchPattern(repo: Repository, pattern: string): Promise<readonly string[]> {
+  const { default: glob } = await import('fast-glob')
+  const found = await glob(pattern, {
+    cwd: repo.root,
+    dot: true,
+    followSymbolicLinks: false,
+    onlyFiles: true,
+    ignore: ['.cxv/**', '**/.git/**'],
+  })
+  const rules = await openIgnoreRules(repo.root)
+  const kept: string[] = []
+  for (const path of found.sort()) {
+    for (let folder = parentOf(path); ; folder = parentOf(folder)) {
+      await rules.enter(folder)
+      if (folder === '') break
+    }
+    if (!rules.ignores(path, false)) kept.push(path)
+  }
+  if (kept.length === 0) {
+    throw new CxvError('PATH_NOT_FOUND', `no file matches ${pattern}`, {
+      hint: '`cxv status` shows what is here',
+    })
+  }
+  return kept
+}
+
+/** @throws CxvError SYMLINK_IN_WAY when a folder on the way is a link: its target may lie outside */
+export function refuseLinks(root: string, path: string): void {
+  const parts = path.split('/')
+  for (let i = 1; i < parts.length; i++) {
+    const folder = parts.slice(0, i).join('/')
+    if (lstatIfAny(join(root, folder))?.isSymbolicLink() === true) {
+      throw new CxvError(
+        'SYMLINK_IN_WAY',
+        `${folder} is a symbolic link; cxv does not go through it`,
+        {
+          hint: 'put the files themselves into the repository',
+          data: { path, link: folder },
+        },
+      )
+    }
+  }
+}
+
+function noSuchPath(word: string, tracked: ReadonlySet<string>): CxvError {
+  const near = nearest(word, [...tracked].slice(0, 10_000))
+  return new CxvError('PATH_NOT_FOUND', `there is no ${printable(word)} here`, {
+    hint: near === undefined ? '`cxv status` shows what is here' : `did you mean ${near}?`,
+    data: { path: word },
+  })
+}

@@ -1,0 +1,229 @@
+import { dirname, join } from 'node:path'
+import {
+  type CommitId,
+  type Context,
+  CxvError,
+  formatBytes,
+  plural,
+  startTask,
+} from '../base/index.ts'
+import { lstatIfAny, makeFolder, removeEmptyFolders, removePath } from '../io/index.ts'
+import type { FileToMaterialise } from '../store/types.ts'
+import { refuseLinks } from './add.ts'
+import { hashFile } from './hash.ts'
+import { statOf } from './scan.ts'
+import { readStage, unstageChange } from './stage.ts'
+import { type CachedStat, readStatCache, statChange, stillFresh } from './stat-cache.ts'
+import type { CheckoutPlan, ManifestRow, Repository } from './types.ts'
+
+export interface CheckoutOptions {
+  /** Overwrite and remove files even where their bytes are in no version. */
+  readonly force?: boolean
+  /** Also put back files that are tracked and not on disk (after `clone --no-data`, after a loss). */
+  readonly complete?: boolean
+}
+
+/**
+ * Makes the work tree hold `to` where it held `from`. Files that neither version tracks are left alone.
+ * Nothing is written before the whole plan is known to be safe.
+ * @throws CxvError LOCAL_CHANGES, SYMLINK_IN_WAY, CHUNK_MISSING
+ */
+export async function checkoutRows(
+  ctx: Context,
+  repo: Repository,
+  from: readonly ManifestRow[],
+  to: readonly ManifestRow[],
+  options: CheckoutOptions = {},
+): Promise<CheckoutPlan> {
+  const store = await repo.store()
+  const cache = await readStatCache(store.cache)
+  const plan = planCheckout(ctx, repo, from, to, cache, options)
+  const absent = await store.missing([...new Set(plan.write.map((row) => row.id))])
+  if (absent.size > 0) {
+    const paths = plan.write.filter((row) => absent.has(row.id)).map((row) => row.path)
+    throw new CxvError(
+      'CHUNK_MISSING',
+      `${plural(paths.length, 'file')} of that version are not in this repository: ${paths.slice(0, 3).join(', ')}`,
+      {
+        hint: '`cxv pull` brings them',
+        data: { paths: paths.slice(0, 1000), count: paths.length },
+      },
+    )
+  }
+  for (const path of plan.remove) {
+    removePath(join(repo.root, path))
+    removeEmptyFolders(dirname(join(repo.root, path)), repo.root)
+  }
+  await store.cache.write(plan.remove.map((path) => statChange(path, undefined)))
+  await writeFiles(ctx, repo, plan)
+  return plan
+}
+
+async function writeFiles(ctx: Context, repo: Repository, plan: CheckoutPlan): Promise<void> {
+  if (plan.write.length === 0) return
+  const store = await repo.store()
+  const folders = new Set(plan.write.map((row) => dirname(row.path)))
+  for (const folder of folders) {
+    refuseLinks(repo.root, `${folder}/x`)
+    makeFolder(join(repo.root, folder))
+  }
+  const files: FileToMaterialise[] = plan.write.map((row) => ({
+    id: row.id,
+    size: row.size,
+    executable: row.executable,
+    absolutePath: join(repo.root, row.path),
+  }))
+  const ids = new Map(files.map((f) => [f.absolutePath, f.id]))
+  const task = startTask(ctx, 'checking out', 'bytes', plan.bytes)
+  try {
+    const checkedAt = ctx.now()
+    for await (const batch of store.materialise(files, {
+      onBytes: (_f, bytes) => task.advance(bytes),
+    })) {
+      await store.cache.write(
+        batch.map(({ absolutePath, stat }) =>
+          statChange(absolutePath.slice(repo.root.length + 1), {
+            ...stat,
+            id: ids.get(absolutePath)!,
+            checkedAt,
+          }),
+        ),
+      )
+    }
+  } finally {
+    task.end()
+  }
+}
+
+function planCheckout(
+  ctx: Context,
+  repo: Repository,
+  from: readonly ManifestRow[],
+  to: readonly ManifestRow[],
+  cache: ReadonlyMap<string, CachedStat>,
+  options: CheckoutOptions,
+): CheckoutPlan {
+  const before = new Map(from.map((row) => [row.path, row]))
+  const after = new Set(to.map((row) => row.path))
+  const write: ManifestRow[] = []
+  const blocked: string[] = []
+  for (const row of to) {
+    ctx.signal.throwIfAborted()
+    const was = before.get(row.path)
+    const same = was !== undefined && was.id === row.id && was.executable === row.executable
+    if (same && options.complete !== true && options.force !== true) continue
+    const state = lookAt(repo, row.path, cache)
+    if (state.kind === 'file' && state.id === row.id && state.executable === row.executable)
+      continue
+    if (state.kind === 'absent') write.push(row)
+    else if (options.force === true || (state.kind === 'file' && state.id === was?.id))
+      write.push(row)
+    else if (state.kind === 'folder' && isCleanFolder(repo, row.path, before, after, cache))
+      write.push(row)
+    else blocked.push(row.path)
+  }
+  const remove: string[] = []
+  for (const row of from) {
+    if (after.has(row.path)) continue
+    const state = lookAt(repo, row.path, cache)
+    if (state.kind === 'absent') continue
+    if (state.kind === 'file' && (state.id === row.id || options.force === true))
+      remove.push(row.path)
+    else if (state.kind !== 'folder') blocked.push(row.path)
+  }
+  if (blocked.length > 0) {
+    throw new CxvError(
+      'LOCAL_CHANGES',
+      `${plural(blocked.length, 'file')} here would be overwritten: ${blocked.slice(0, 5).join(', ')}${blocked.length > 5 ? ', ...' : ''}`,
+      {
+        hint: '`cxv add` and `cxv commit` them first, or --force to lose them',
+        data: { paths: blocked.slice(0, 1000), count: blocked.length },
+      },
+    )
+  }
+  return { write, remove, bytes: write.reduce((sum, row) => sum + row.size, 0) }
+}
+
+type OnDisk =
+  | { readonly kind: 'absent' | 'folder' | 'other' }
+  | { readonly kind: 'file'; readonly id: string | undefined; readonly executable: boolean }
+
+/** What lies at a tracked path, hashed where its stat cannot vouch for it. A link on the way is refused. */
+function lookAt(repo: Repository, path: string, cache: ReadonlyMap<string, CachedStat>): OnDisk {
+  refuseLinks(repo.root, path)
+  const absolute = join(repo.root, path)
+  const stat = lstatIfAny(absolute)
+  if (stat === undefined) return { kind: 'absent' }
+  if (stat.isDirectory()) return { kind: 'folder' }
+  const facts = statOf(absolute)
+  if (facts === undefined) return { kind: 'other' }
+  const cached = cache.get(path)
+  const id = cached !== undefined && stillFresh(cached, facts) ? cached.id : hashFile(absolute)
+  return { kind: 'file', id, executable: facts.executable }
+}
+
+/** A folder stands where a file must go, and all in it is tracked, unchanged and on its way out. */
+function isCleanFolder(
+  repo: Repository,
+  path: string,
+  before: ReadonlyMap<string, ManifestRow>,
+  after: ReadonlySet<string>,
+  cache: ReadonlyMap<string, CachedStat>,
+): boolean {
+  const inside = [...before.values()].filter((row) => row.path.startsWith(`${path}/`))
+  const clean = inside.every((row) => {
+    const state = lookAt(repo, row.path, cache)
+    return (
+      !after.has(row.path) &&
+      (state.kind === 'absent' || (state.kind === 'file' && state.id === row.id))
+    )
+  })
+  return clean && inside.length > 0
+}
+
+/**
+ * Moves HEAD and the work tree to a commit: files first, then HEAD, so that doing it again finishes it.
+ * Staged changes are refused unless forced.
+ * @param branch the branch HEAD shall name; null detaches it
+ */
+export async function checkoutCommit(
+  ctx: Context,
+  repo: Repository,
+  commit: CommitId,
+  options: CheckoutOptions & {
+    readonly branch?: string | null
+    readonly reason: string
+    readonly data?: boolean
+  },
+): Promise<CheckoutPlan> {
+  return repo.withWriteLock('checkout', async () => {
+    const store = await repo.store()
+    const stage = await readStage(store.cache)
+    if (stage.size > 0 && options.force !== true) {
+      throw new CxvError('LOCAL_CHANGES', `${plural(stage.size, 'staged change')} would be lost`, {
+        hint: '`cxv commit` them first, or --force to lose them',
+      })
+    }
+    const head = await repo.history.head()
+    const from = await repo.history.manifest(head.commit)
+    const to = await repo.history.manifest(commit)
+    const plan =
+      options.data === false
+        ? { write: [], remove: [], bytes: 0 }
+        : await checkoutRows(ctx, repo, from, to, options)
+    await store.cache.write([...stage.keys()].map(unstageChange))
+    const { tables } = await repo.history.read(commit)
+    await repo.updateConfig((config) => ({ ...config, tables }))
+    if (options.branch === null) await repo.history.setHead(commit, options.reason)
+    else if (options.branch !== undefined) {
+      const at = await repo.history.ref(options.branch)
+      if (at !== commit) await repo.history.casRef(options.branch, at, commit, options.reason)
+      await repo.history.setHead(options.branch, options.reason)
+    }
+    return plan
+  })
+}
+
+/** `1,000 files, 390.2 MiB written, 3 removed` */
+export const describeCheckout = (plan: CheckoutPlan): string =>
+  `${plural(plan.write.length, 'file')}, ${formatBytes(plan.bytes)} written${plan.remove.length > 0 ? `, ${plural(plan.remove.length, 'file')} removed` : ''}`

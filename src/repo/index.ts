@@ -1,0 +1,11 @@
+/**
+ * A repository on this machine: its folder, configuration, lock, stage and work tree.
+ * Not its concern: how bytes are kept (store), what a version is (history), other machines (sync).
+ */
+export { type AddReport, stageFiles } from './add.ts'
+export { checkoutCommit, type CheckoutOptions, checkoutRows, describeCheckout } from './checkout.ts'
+export { commitStage, type CommitReport } from './commit.ts'
+export { initRepository, openRepository } from './open.ts'
+export { computeStatus } from './status.ts'
+export { checkRepository, type FsckReport } from './fsck.ts'
+export { restorePaths, unstagePaths } from './remove.ts'

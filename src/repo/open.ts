@@ -1,0 +1,164 @@
+import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
+import { type Context, CxvError } from '../base/index.ts'
+import { createHistory, openHistory } from '../history/index.ts'
+import type { History, ManifestRow, Person } from '../history/types.ts'
+import {
+  acquireLock,
+  hostname,
+  type Lock,
+  makeFolder,
+  pathExists,
+  runProgram,
+  userName,
+} from '../io/index.ts'
+import { createStore, openStore } from '../store/index.ts'
+import type { Store } from '../store/types.ts'
+import { EMPTY_CONFIG, readConfig, writeConfig } from './config.ts'
+import { applyStage, readStage } from './stage.ts'
+import { computeStatus } from './status.ts'
+import type { RepoConfig, Repository } from './types.ts'
+
+const FOLDER = '.cxv'
+/** A writer may be adding a whole archive: others wait this long for it. */
+const WRITER_WAIT_MS = 10 * 60_000
+
+/**
+ * Finds `.cxv` here or above and opens it.
+ * @throws CxvError REPO_NOT_FOUND, CONFIG_INVALID, REPO_FORMAT
+ */
+export async function openRepository(ctx: Context, cwd: string): Promise<Repository> {
+  for (let folder = resolve(cwd); ; folder = dirname(folder)) {
+    if (pathExists(join(folder, FOLDER))) return openAt(ctx, folder)
+    if (dirname(folder) === folder) {
+      throw new CxvError('REPO_NOT_FOUND', `there is no cxv repository in ${cwd} or above`, {
+        hint: '`cxv init` makes one, `cxv clone URL` brings one',
+      })
+    }
+  }
+}
+
+/** Makes an empty repository. @throws CxvError REPO_EXISTS */
+export async function initRepository(
+  ctx: Context,
+  folder: string,
+  options: { readonly branch: string },
+): Promise<Repository> {
+  const root = resolve(folder)
+  const dir = join(root, FOLDER)
+  if (pathExists(join(dir, 'config.json'))) {
+    throw new CxvError('REPO_EXISTS', `${root} is a cxv repository already`, {
+      hint: '`cxv status`',
+    })
+  }
+  makeFolder(dir)
+  await createHistory(join(dir, 'git'), options.branch)
+  await createStore(dir)
+  // The configuration comes last: a folder without one is no repository yet, and init can be run again.
+  writeConfig(dir, EMPTY_CONFIG)
+  return openAt(ctx, root)
+}
+
+async function openAt(ctx: Context, root: string): Promise<Repository> {
+  const folder = join(root, FOLDER)
+  await readConfig(folder)
+  const history: History = await openHistory(join(folder, 'git'))
+  let store: Promise<Store> | undefined
+  let lock: Lock | undefined
+  let depth = 0
+  const openedStore = (): Promise<Store> => {
+    store ??= openStore(ctx, folder)
+    return store
+  }
+  const stagedRows = async (): Promise<readonly ManifestRow[]> => {
+    const { commit } = await history.head()
+    const stage = await readStage((await openedStore()).cache)
+    return applyStage(await history.manifest(commit), stage)
+  }
+  const repo: Repository = {
+    root,
+    folder,
+    history,
+    store: openedStore,
+    async releaseStore() {
+      const open = store
+      store = undefined
+      if (open !== undefined) await (await open).close()
+    },
+    config: () => readConfig(folder),
+    async updateConfig(change) {
+      return repo.withWriteLock('change the configuration', async () => {
+        const next: RepoConfig = change(await readConfig(folder))
+        writeConfig(folder, next)
+        return next
+      })
+    },
+    identity: () => identity(root),
+    async withWriteLock(what, fn) {
+      if (depth === 0) lock = await acquireLock(ctx, join(folder, 'lock'), what, WRITER_WAIT_MS)
+      depth++
+      try {
+        return await fn()
+      } finally {
+        depth--
+        if (depth === 0) {
+          lock?.release()
+          lock = undefined
+        }
+      }
+    },
+    stagedRows,
+    async stagedRow(path) {
+      return (await stagedRows()).find((row) => row.path === path)
+    },
+    async isDirty() {
+      const status = await computeStatus(ctx, repo)
+      return (
+        status.staged.length > 0 ||
+        status.tablesChanged ||
+        status.unstaged.some((u) => u.state !== 'untracked')
+      )
+    },
+    toRepoPath: (cwd, path) => toRepoPath(root, cwd, path),
+    async [Symbol.asyncDispose]() {
+      await repo.releaseStore()
+    },
+  }
+  return repo
+}
+
+/** @throws CxvError PATH_OUTSIDE */
+function toRepoPath(root: string, cwd: string, path: string): string {
+  const absolute = isAbsolute(path) ? path : resolve(cwd, path)
+  const inside = relative(root, absolute)
+  if (inside === '..' || inside.startsWith(`..${sep}`) || isAbsolute(inside)) {
+    throw new CxvError('PATH_OUTSIDE', `${path} is outside the repository ${root}`, {
+      hint: `give a path below ${root}, or copy the file into it`,
+      data: { path, root },
+    })
+  }
+  const parts = inside.split(sep)
+  if (/^\.(cxv|git)$/i.test(parts[0] ?? '')) {
+    throw new CxvError('PATH_OUTSIDE', `${path} is cxv's own or git's, and is never tracked`, {
+      hint: 'give a path of your data',
+      data: { path },
+    })
+  }
+  return parts.join('/')
+}
+
+async function identity(root: string): Promise<Person> {
+  const env = process.env
+  const fromGit = async (key: string): Promise<string | undefined> => {
+    try {
+      const { status, stdout } = await runProgram('git', ['-C', root, 'config', '--get', key])
+      return status === 0 && stdout.trim() !== '' ? stdout.trim() : undefined
+    } catch {
+      return undefined
+    }
+  }
+  const user = userName()
+  return {
+    name: env['CXV_AUTHOR_NAME'] ?? (await fromGit('user.name')) ?? user,
+    email: env['CXV_AUTHOR_EMAIL'] ?? (await fromGit('user.email')) ?? `${user}@${hostname()}`,
+  }
+}

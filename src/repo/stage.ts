@@ -1,0 +1,69 @@
+import { compareUtf8, contentId, fromHex, toHex } from '../base/index.ts'
+import type { ManifestRow } from '../history/types.ts'
+import type { CacheSpace } from '../store/types.ts'
+import type { StageChange } from './types.ts'
+
+const PREFIX = 'g/'
+
+/** docs/format.md, "The stage and the stat cache": empty for a removal, else flags, size and id. */
+export const stageChange = (change: StageChange): readonly [string, Uint8Array] => {
+  if (change.change === 'remove') return [PREFIX + change.path, new Uint8Array(0)]
+  const bytes = new Uint8Array(41)
+  bytes[0] = change.row.executable ? 1 : 0
+  new DataView(bytes.buffer).setFloat64(1, change.row.size, true)
+  bytes.set(fromHex(change.row.id), 9)
+  return [PREFIX + change.path, bytes]
+}
+
+export const unstageChange = (path: string): readonly [string, undefined] => [
+  PREFIX + path,
+  undefined,
+]
+
+export async function readStage(cache: CacheSpace): Promise<ReadonlyMap<string, StageChange>> {
+  const all = new Map<string, StageChange>()
+  for await (const batch of cache.entries(PREFIX)) {
+    for (const [key, bytes] of batch) {
+      const path = key.slice(PREFIX.length)
+      if (bytes.length === 0) all.set(path, { path, change: 'remove' })
+      else if (bytes.length === 41) {
+        const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+        all.set(path, {
+          path,
+          change: 'put',
+          row: {
+            path,
+            executable: bytes[0] === 1,
+            size: view.getFloat64(1, true),
+            id: contentId(toHex(bytes.subarray(9))),
+          },
+        })
+      }
+    }
+  }
+  return all
+}
+
+/** HEAD's rows with the stage applied, sorted by path. */
+export function applyStage(
+  rows: readonly ManifestRow[],
+  stage: ReadonlyMap<string, StageChange>,
+): readonly ManifestRow[] {
+  if (stage.size === 0) return rows
+  const kept = rows.filter((row) => !stage.has(row.path))
+  const put = [...stage.values()].flatMap((c) => (c.change === 'put' ? [c.row] : []))
+  put.sort((a, b) => compareUtf8(a.path, b.path))
+  return mergeSorted(kept, put)
+}
+
+function mergeSorted(a: readonly ManifestRow[], b: readonly ManifestRow[]): readonly ManifestRow[] {
+  if (b.length === 0) return a
+  const out: ManifestRow[] = []
+  let i = 0
+  for (const row of b) {
+    while (i < a.length && compareUtf8(a[i]!.path, row.path) < 0) out.push(a[i++]!)
+    out.push(row)
+  }
+  while (i < a.length) out.push(a[i++]!)
+  return out
+}

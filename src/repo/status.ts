@@ -1,0 +1,123 @@
+import { join } from 'node:path'
+import { canonicalJson, type Context, startTask } from '../base/index.ts'
+
+import type { ManifestRow } from '../history/types.ts'
+import { hashFile } from './hash.ts'
+import { type ScannedFile, scanWorkTree } from './scan.ts'
+import { applyStage, readStage } from './stage.ts'
+import { readStatCache, statChange, stillFresh } from './stat-cache.ts'
+import type { Repository, Status, WorkTreeState } from './types.ts'
+
+/**
+ * Stage against HEAD, and work tree against stage. Files whose stat does not vouch for them are hashed and
+ * remembered.
+ * @param options.under repository path to look under, `` for all
+ */
+export async function computeStatus(
+  ctx: Context,
+  repo: Repository,
+  options: { readonly under?: string; readonly untracked?: boolean } = {},
+): Promise<Status> {
+  const { branch, commit } = await repo.history.head()
+  const store = await repo.store()
+  const headRows = await repo.history.manifest(commit)
+  const stage = await readStage(store.cache)
+  const rows = applyStage(headRows, stage)
+  const tracked = new Map(rows.map((row) => [row.path, row]))
+  const under = options.under ?? ''
+  const scan = await scanWorkTree(ctx, repo.root, under, { tracked: new Set(tracked.keys()) })
+  const config = await repo.config()
+  const staged = stagedAgainst(headRows, stage)
+  const unstaged: { path: string; state: WorkTreeState; size: number }[] = []
+  const doubtful: { file: ScannedFile; row: ManifestRow }[] = []
+  const cache = await readStatCache(store.cache)
+  const onDisk = new Set<string>()
+  for (const file of scan.files) {
+    onDisk.add(file.path)
+    const row = tracked.get(file.path)
+    if (row === undefined) {
+      unstaged.push({ path: file.path, state: 'untracked', size: file.stat.size })
+      continue
+    }
+    const cached = cache.get(file.path)
+    if (file.stat.size !== row.size || file.stat.executable !== row.executable) {
+      unstaged.push({ path: file.path, state: 'modified', size: file.stat.size })
+    } else if (cached !== undefined && stillFresh(cached, file.stat)) {
+      if (cached.id !== row.id)
+        unstaged.push({ path: file.path, state: 'modified', size: file.stat.size })
+    } else doubtful.push({ file, row })
+  }
+  for (const { path, size } of await differing(ctx, repo, doubtful)) {
+    unstaged.push({ path, state: 'modified', size })
+  }
+  let notCheckedOut = 0
+  const inScope = (path: string): boolean =>
+    under === '' || path === under || path.startsWith(`${under}/`)
+  for (const row of rows) {
+    if (onDisk.has(row.path) || !inScope(row.path)) continue
+    if (config.partial === true) notCheckedOut++
+    else unstaged.push({ path: row.path, state: 'deleted', size: row.size })
+  }
+  unstaged.sort((a, b) => (a.path < b.path ? -1 : 1))
+  const headTables = commit === null ? [] : (await repo.history.read(commit)).tables
+  return {
+    branch,
+    commit,
+    staged,
+    unstaged,
+    tablesChanged: canonicalJson(headTables) !== canonicalJson(config.tables),
+    notCheckedOut,
+    tracked: rows.length,
+    trackedBytes: rows.reduce((sum, row) => sum + row.size, 0),
+  }
+}
+
+function stagedAgainst(
+  headRows: readonly ManifestRow[],
+  stage: Awaited<ReturnType<typeof readStage>>,
+): Status['staged'] {
+  if (stage.size === 0) return []
+  const head = new Map(headRows.filter((row) => stage.has(row.path)).map((row) => [row.path, row]))
+  return [...stage.values()].flatMap((change): Status['staged'] => {
+    const before = head.get(change.path)
+    if (change.change === 'remove') {
+      return before === undefined
+        ? []
+        : [{ path: change.path, change: 'removed' as const, size: before.size }]
+    }
+    const { row } = change
+    if (before === undefined) return [{ path: row.path, change: 'added' as const, size: row.size }]
+    const same = before.id === row.id && before.executable === row.executable
+    return same ? [] : [{ path: row.path, change: 'changed' as const, size: row.size }]
+  })
+}
+
+/**
+ * Hashes files whose stat cannot vouch for them and remembers those that are as tracked.
+ * @returns the ones whose bytes differ from their row
+ */
+async function differing(
+  ctx: Context,
+  repo: Repository,
+  doubtful: readonly { readonly file: ScannedFile; readonly row: ManifestRow }[],
+): Promise<readonly { readonly path: string; readonly size: number }[]> {
+  if (doubtful.length === 0) return []
+  const different: { path: string; size: number }[] = []
+  const known: (readonly [string, Uint8Array | undefined])[] = []
+  const total = doubtful.reduce((sum, d) => sum + d.file.stat.size, 0)
+  const task = startTask(ctx, 'checking files', 'bytes', total)
+  try {
+    for (const { file, row } of doubtful) {
+      ctx.signal.throwIfAborted()
+      const checkedAt = ctx.now()
+      const id = hashFile(join(repo.root, file.path))
+      if (id === row.id) known.push(statChange(file.path, { ...file.stat, id: row.id, checkedAt }))
+      else different.push({ path: file.path, size: file.stat.size })
+      task.advance(file.stat.size)
+    }
+  } finally {
+    task.end()
+  }
+  await (await repo.store()).cache.write(known)
+  return different
+}

@@ -10,4 +10,65 @@ export interface VerbEntry {
 }
 
 /** Every verb there is, in the order of `cxv --help`. A verb's file is loaded only when it is called. */
-export const VERBS: readonly VerbEntry[] = []
+export const VERBS: readonly VerbEntry[] = [
+  {
+    name: 'init',
+    group: 'start',
+    summary: 'Make an empty repository in this folder',
+    load: () => import('./init.ts').then((m) => m.command),
+  },
+  {
+    name: 'add',
+    group: 'work',
+    summary: 'Store files and stage them for the next commit',
+    load: () => import('./add.ts').then((m) => m.command),
+  },
+  {
+    name: 'rm',
+    group: 'work',
+    summary: 'Stop tracking files, and delete them from the work tree',
+    load: () => import('./rm.ts').then((m) => m.command),
+  },
+  {
+    name: 'status',
+    group: 'work',
+    summary: 'Show what is staged, changed and untracked',
+    load: () => import('./status.ts').then((m) => m.command),
+  },
+  {
+    name: 'ls',
+    group: 'work',
+    summary: 'List tracked files of this or another version',
+    load: () => import('./ls.ts').then((m) => m.command),
+  },
+  {
+    name: 'cat',
+    group: 'work',
+    summary: 'Write a tracked file to stdout, of this or another version',
+    load: () => import('./cat.ts').then((m) => m.command),
+  },
+  {
+    name: 'restore',
+    group: 'work',
+    summary: 'Put files back as they are staged, or as a version has them',
+    load: () => import('./restore.ts').then((m) => m.command),
+  },
+  {
+    name: 'fsck',
+    group: 'work',
+    summary: 'Check that every committed byte is here and right',
+    load: () => import('./fsck.ts').then((m) => m.command),
+  },
+  {
+    name: 'commit',
+    group: 'history',
+    summary: 'Record what is staged as a new version',
+    load: () => import('./commit.ts').then((m) => m.command),
+  },
+  {
+    name: 'switch',
+    group: 'history',
+    summary: 'Go to another branch or version; the work tree follows',
+    load: () => import('./switch.ts').then((m) => m.command),
+  },
+]

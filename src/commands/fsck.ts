@@ -1,0 +1,51 @@
+import { formatBytes, formatCount, plural, printable } from '../base/index.ts'
+import { checkRepository, openRepository } from '../repo/index.ts'
+import { defineCommand, erase } from './types.ts'
+
+export const command = erase(
+  defineCommand({
+    name: 'fsck',
+    summary: 'Check that every committed byte is here and right',
+    description:
+      'Reads every pack and hashes every chunk (--quick looks at names, lengths and quick checks only). Damage is named by file and commit, exit 14. --repair keeps the good parts of a damaged pack and moves the rest to .cxv/bad; what is then missing comes back with `cxv pull` or by adding the file again.',
+    examples: [
+      ['cxv fsck', ''],
+      ['cxv fsck --repair', ''],
+    ],
+    options: {
+      quick: { type: 'boolean', describe: 'Do not hash every byte' },
+      repair: { type: 'boolean', describe: 'Move damaged packs aside, keeping their good parts' },
+    },
+    async run(ctx, args) {
+      await using repo = await openRepository(ctx, ctx.cwd)
+      return await checkRepository(ctx, repo, {
+        deep: args.quick !== true,
+        repair: args.repair === true,
+      })
+    },
+    exit: (r) => (r.clean ? 0 : 14),
+    *text(r, style) {
+      yield `${plural(r.commits, 'commit')}, ${plural(r.contents, 'content')}, ${plural(r.store.packsChecked, 'pack')}, ${formatBytes(r.store.bytesChecked)} checked`
+      if (r.store.leftovers > 0)
+        yield `${plural(r.store.leftovers, 'leftover')} of killed processes removed`
+      if (r.store.indexRebuilt) yield 'the index disagreed with the packs and was rebuilt'
+      if (r.notHere > 0) yield `${plural(r.notHere, 'content')} not fetched (cloned without data)`
+      for (const { ref, problem } of r.history)
+        yield style.red(`history: ${printable(ref)}: ${problem}`)
+      for (const { pack, to, kept } of r.store.setAside) {
+        yield style.red(
+          `pack ${pack.slice(0, 12)} is damaged: moved to ${to}, ${plural(kept, 'frame')} kept`,
+        )
+      }
+      for (const { path, commit, reason } of r.lostFiles.slice(0, 20)) {
+        yield style.red(
+          `${reason}: ${printable(path)} (${commit === 'stage' ? 'staged' : commit.slice(0, 10)})`,
+        )
+      }
+      if (r.lostCount > 20) yield `and ${formatCount(r.lostCount - 20)} more; --json lists them`
+      if (r.clean) yield style.green('clean')
+      else if (r.lostCount > 0)
+        yield 'mend: `cxv fsck --repair`, then `cxv pull`, or `cxv add` the files named above again'
+    },
+  }),
+)

@@ -1,0 +1,90 @@
+import { CxvError } from '../base/index.ts'
+import { checkoutCommit, describeCheckout, openRepository } from '../repo/index.ts'
+import { defineCommand, erase } from './types.ts'
+
+export const command = erase(
+  defineCommand({
+    name: 'switch',
+    summary: 'Go to another branch or version; the work tree follows',
+    description:
+      'Files with changes that are in no version are never overwritten without --force. Interrupted, the same command finishes it.',
+    examples: [
+      ['cxv switch main', ''],
+      ['cxv switch -c relabelled', 'make a branch here and go to it'],
+      ['cxv switch --detach v1.2', 'look at a tag'],
+    ],
+    positionals: [{ name: 'to', describe: 'Branch, or with --detach any revision' }],
+    options: {
+      create: {
+        type: 'string',
+        alias: 'c',
+        placeholder: 'NAME',
+        describe: 'Make this branch first (at TO, or here)',
+      },
+      detach: { type: 'boolean', describe: 'Go to a commit without a branch' },
+      force: { type: 'boolean', alias: 'f', describe: 'Lose staged and local changes' },
+    },
+    async run(ctx, args) {
+      await using repo = await openRepository(ctx, ctx.cwd)
+      const to = args._['to']?.[0]
+      const force = args.force === true
+      if (args.create !== undefined) {
+        const branch = `refs/heads/${args.create}`
+        if ((await repo.history.ref(branch)) !== null) {
+          throw new CxvError('REF_EXISTS', `branch ${args.create} exists`, {
+            hint: `\`cxv switch ${args.create}\``,
+          })
+        }
+        const head = await repo.history.head()
+        const commit = to === undefined ? head.commit : await repo.history.resolve(to)
+        if (commit === null) {
+          await repo.history.setHead(branch, `switch: to ${args.create}`)
+          return { branch, commit: null, write: [], remove: [], bytes: 0 }
+        }
+        if (commit === head.commit) {
+          // Nothing on disk changes, so what is staged and edited comes along, as with git.
+          await repo.history.casRef(branch, null, commit, `branch: created from ${to ?? 'HEAD'}`)
+          await repo.history.setHead(branch, `switch: to ${args.create}`)
+          return { branch, commit, write: [], remove: [], bytes: 0 }
+        }
+        const plan = await checkoutCommit(ctx, repo, commit, {
+          branch,
+          force,
+          reason: `switch: to ${args.create}`,
+        })
+        return { branch, commit, ...plan }
+      }
+      if (to === undefined)
+        throw new CxvError('USAGE', 'switch to what?', { hint: '`cxv branch` lists branches' })
+      if (args.detach === true) {
+        const commit = await repo.history.resolve(to)
+        const plan = await checkoutCommit(ctx, repo, commit, {
+          branch: null,
+          force,
+          reason: `switch: to ${to}`,
+        })
+        return { branch: null, commit, ...plan }
+      }
+      const branch = `refs/heads/${to}`
+      const commit = await repo.history.ref(branch)
+      if (commit === null) {
+        throw new CxvError('REV_UNKNOWN', `there is no branch ${to}`, {
+          hint: `\`cxv branch\` lists them; \`cxv switch -c ${to}\` makes one; \`cxv switch --detach ${to}\` goes to a tag or commit`,
+        })
+      }
+      const plan = await checkoutCommit(ctx, repo, commit, {
+        branch,
+        force,
+        reason: `switch: to ${to}`,
+      })
+      return { branch, commit, ...plan }
+    },
+    *text(r) {
+      const where =
+        r.branch === null
+          ? `detached at ${r.commit?.slice(0, 10)}`
+          : `on ${r.branch.replace('refs/heads/', '')}`
+      yield `${where}; ${describeCheckout(r)}`
+    },
+  }),
+)

@@ -1,0 +1,125 @@
+import { createRequire } from 'node:module'
+import { CxvError } from '../base/index.ts'
+import type { OpenedBackend } from './eager.ts'
+import { loadTfjsNode } from './tfjs.ts'
+import type { EngineChoice, Ops, Tensor, Tensor1D, Tensor4D, Tf } from './types.ts'
+
+/** What of tfjs-node's backend is used beyond tfjs-core's own port. */
+interface NodeBackend {
+  readonly isUsingGpuDevice: boolean
+  readonly binding: Readonly<Record<string, unknown>>
+  executeMultipleOutputs(name: string, attrs: OpAttr[], inputs: Tensor[], outputs: number): Tensor[]
+}
+interface OpAttr {
+  readonly name: string
+  readonly type: unknown
+  readonly value: unknown
+}
+
+/**
+ * Read by TensorFlow's own code when it is loaded: fewer lines on stderr, a GPU shared with others, and
+ * kernels whose sums do not depend on timing.
+ */
+function prepareEnvironment(threads: number | undefined): void {
+  const defaults: Record<string, string> = {
+    TF_CPP_MIN_LOG_LEVEL: '2',
+    TF_FORCE_GPU_ALLOW_GROWTH: 'true',
+    TF_DETERMINISTIC_OPS: '1',
+    TF_ENABLE_ONEDNN_OPTS: '1',
+    ...(threads === undefined ? {} : { TF_NUM_INTRAOP_THREADS: String(threads) }),
+  }
+  for (const [name, value] of Object.entries(defaults)) process.env[name] ??= value
+}
+
+/** tfjs-node 4.22 calls two functions that Node 23 removed from `util` (tensorflow/tfjs#8609). */
+function restoreUtil(): void {
+  const util = createRequire(import.meta.url)('node:util') as Record<string, unknown>
+  util['isNullOrUndefined'] ??= (value: unknown) => value === null || value === undefined
+  util['isArray'] ??= (value: unknown) => Array.isArray(value)
+}
+
+/** TensorFlow through the user's own tfjs-node: native kernels, on the GPU where the binding has one. */
+export async function openTensorflow(choice: EngineChoice): Promise<OpenedBackend> {
+  const folder = choice.tensorflowModule
+  const hint = 'cxv engine add tensorflow'
+  if (folder === undefined) {
+    throw new CxvError('ENGINE_MISSING', 'the tensorflow engine is not set up', { hint })
+  }
+  prepareEnvironment(choice.threads)
+  restoreUtil()
+  let tf: Tf
+  try {
+    tf = loadTfjsNode(folder)
+    await tf.setBackend('tensorflow')
+  } catch (error) {
+    const code = (error as { code?: unknown }).code
+    if (code === 'MODULE_NOT_FOUND') {
+      const message = `no @tensorflow/tfjs-node in ${folder}`
+      throw new CxvError('ENGINE_MISSING', message, { hint, cause: error })
+    }
+    const message = `TensorFlow did not load from ${folder}: ${(error as Error).message}`
+    throw new CxvError('ENGINE_FAILED', message, { hint: 'cxv doctor', cause: error })
+  }
+  const backend = tf.backend() as unknown as NodeBackend
+  const device = backend.isUsingGpuDevice ? 'GPU' : 'CPU'
+  const version = `TensorFlow ${String(backend.binding['TF_Version'] ?? 'unknown')}`
+  return {
+    ops: { tf, normalise: fusedNormalise(tf, backend) },
+    backend: 'tensorflow',
+    describe: {
+      engine: 'tensorflow',
+      version,
+      device,
+      ...(choice.threads === undefined ? {} : { threads: choice.threads }),
+      text: `${version} on ${device}`,
+    },
+  }
+}
+
+/** Batch normalisation by FusedBatchNormV3 and FusedBatchNormGradV3: one kernel each way. */
+function fusedNormalise(tf: Tf, backend: NodeBackend): Ops['normalise'] {
+  const { binding } = backend
+  const attrs = (epsilon: number): OpAttr[] => [
+    { name: 'T', type: binding['TF_ATTR_TYPE'], value: binding['TF_FLOAT'] },
+    { name: 'U', type: binding['TF_ATTR_TYPE'], value: binding['TF_FLOAT'] },
+    { name: 'epsilon', type: binding['TF_ATTR_FLOAT'], value: epsilon },
+    { name: 'data_format', type: binding['TF_ATTR_STRING'], value: 'NHWC' },
+    { name: 'is_training', type: binding['TF_ATTR_BOOL'], value: true },
+  ]
+  return (x, gamma, beta, { epsilon, relu }) => {
+    const moments: Tensor1D[] = []
+    const apply = tf.customGrad((...args) => {
+      const [xs, g, b, save] = args as [Tensor4D, Tensor1D, Tensor1D, (t: Tensor[]) => void]
+      const none = tf.tensor1d([], 'float32')
+      const momentum = { name: 'exponential_avg_factor', type: binding['TF_ATTR_FLOAT'], value: 1 }
+      const forward = [...attrs(epsilon), momentum]
+      const out = backend.executeMultipleOutputs(
+        'FusedBatchNormV3',
+        forward,
+        [xs, g, b, none, none],
+        6,
+      )
+      const [y, mean, variance, r1, r2, r3] = out as [
+        Tensor,
+        Tensor,
+        Tensor,
+        Tensor,
+        Tensor,
+        Tensor,
+      ]
+      moments.push(tf.keep(mean as Tensor1D), tf.keep(variance as Tensor1D))
+      save([xs, g, r1, r2, r3])
+      return {
+        value: y,
+        gradFunc: (dy: Tensor, saved: Tensor[]) =>
+          backend
+            .executeMultipleOutputs('FusedBatchNormGradV3', attrs(epsilon), [dy, ...saved], 5)
+            .slice(0, 3),
+      }
+    })
+    const normalised = apply(x, gamma, beta)
+    const y = (relu ? tf.relu(normalised) : normalised) as Tensor4D
+    const [mean, variance] = moments as [Tensor1D, Tensor1D]
+    return { y, mean, variance }
+  }
+}

@@ -71,4 +71,40 @@ export const VERBS: readonly VerbEntry[] = [
     summary: 'Go to another branch or version; the work tree follows',
     load: () => import('./switch.ts').then((m) => m.command),
   },
+  {
+    name: 'log',
+    group: 'history',
+    summary: 'Show commits, newest first',
+    load: () => import('./log.ts').then((m) => m.command),
+  },
+  {
+    name: 'show',
+    group: 'history',
+    summary: 'Show one commit and what it changed',
+    load: () => import('./show.ts').then((m) => m.command),
+  },
+  {
+    name: 'diff',
+    group: 'history',
+    summary: 'Show what differs between two versions',
+    load: () => import('./diff.ts').then((m) => m.command),
+  },
+  {
+    name: 'branch',
+    group: 'history',
+    summary: 'List, make, rename or delete branches',
+    load: () => import('./branch.ts').then((m) => m.command),
+  },
+  {
+    name: 'tag',
+    group: 'history',
+    summary: 'List, make or delete tags: names of versions that do not move',
+    load: () => import('./tag.ts').then((m) => m.command),
+  },
+  {
+    name: 'reflog',
+    group: 'history',
+    summary: 'Show where a branch has been: to undo',
+    load: () => import('./reflog.ts').then((m) => m.command),
+  },
 ]

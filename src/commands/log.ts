@@ -1,0 +1,68 @@
+import { CxvError, type CommitId } from '../base/index.ts'
+import { openRepository } from '../repo/index.ts'
+import { commitLine, commitLines, type CommitView, refNames, viewCommit } from './commit-view.ts'
+import { defineCommand, erase } from './types.ts'
+
+export interface LogResult {
+  readonly commits: readonly CommitView[]
+  /** There are older commits than those shown. */
+  readonly more: boolean
+  readonly oneline: boolean
+}
+
+export const command = erase(
+  defineCommand({
+    name: 'log',
+    summary: 'Show commits, newest first',
+    description:
+      'Begins at HEAD, or at the given version: a branch, a tag, a commit id or its first digits, ' +
+      'HEAD~2 for the second before HEAD, main@{1} for where main was before its last move.',
+    examples: [
+      ['cxv log', 'the commits that led to what you have now'],
+      ['cxv log -n 5 --oneline', 'the last five, a line each'],
+      ['cxv log origin/main', 'what the remote had at the last fetch'],
+    ],
+    positionals: [{ name: 'rev', describe: 'Where to begin (default: HEAD)' }],
+    options: {
+      limit: { type: 'number', alias: 'n', placeholder: 'N', describe: 'At most N commits' },
+      oneline: { type: 'boolean', describe: 'A line for each commit' },
+      all: { type: 'boolean', describe: 'Begin at every branch and tag, also of remotes' },
+    },
+    async run(ctx, args): Promise<LogResult> {
+      await using repo = await openRepository(ctx, ctx.cwd)
+      const { history } = repo
+      const limit = checkLimit(args.limit)
+      const names = await refNames(history)
+      const start = args._['rev']?.[0]
+      const from: CommitId[] =
+        args.all === true && start === undefined && names.size > 0
+          ? [...names.keys()]
+          : [await history.resolve(start ?? 'HEAD')]
+      const commits: CommitView[] = []
+      let more = false
+      for await (const commit of history.log(from, { limit: limit + 1 })) {
+        ctx.signal.throwIfAborted()
+        if (commits.length === limit) more = true
+        else commits.push(viewCommit(commit, names))
+      }
+      return { commits, more, oneline: args.oneline === true }
+    },
+    *text({ commits, more, oneline }, style) {
+      for (const [i, view] of commits.entries()) {
+        if (oneline) yield commitLine(view, style)
+        else {
+          if (i > 0) yield ''
+          yield* commitLines(view, style)
+        }
+      }
+      if (more && !oneline) yield* ['', style.dim('... (older commits are left out)')]
+    },
+  }),
+)
+
+/** @throws USAGE for anything but a positive whole number */
+export function checkLimit(limit: number | undefined, otherwise = Infinity): number {
+  if (limit === undefined) return otherwise
+  if (Number.isSafeInteger(limit) && limit > 0) return limit
+  throw new CxvError('USAGE', `--limit needs a whole number above 0, not ${limit}`)
+}

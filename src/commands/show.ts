@@ -1,0 +1,75 @@
+import { CxvError, printable } from '../base/index.ts'
+import { refNameProblem, type TagFacts } from '../history/index.ts'
+import { openRepository } from '../repo/index.ts'
+import { changeLines, type Changes, commitChanges, summaryLine } from './changes-view.ts'
+import { commitLines, type CommitView, refNames, viewCommit } from './commit-view.ts'
+import { checkLimit } from './log.ts'
+import { defineCommand, erase } from './types.ts'
+
+export interface ShowResult {
+  /** Of an annotated tag: what it says. */
+  readonly tag: TagFacts | null
+  readonly commit: CommitView
+  /** Against the first parent, or against nothing for a first commit. */
+  readonly changes: Changes
+  readonly limit: number
+}
+
+const DEFAULT_LIMIT = 20
+
+export const command = erase(
+  defineCommand({
+    name: 'show',
+    summary: 'Show one commit and what it changed',
+    description: 'Compares a commit with its first parent. `cxv diff A B` compares any two.',
+    examples: [
+      ['cxv show', 'the last commit'],
+      ['cxv show v1.0', 'the commit of a tag, and what the tag says'],
+    ],
+    positionals: [{ name: 'rev', describe: 'A version (default: HEAD)' }],
+    options: {
+      limit: {
+        type: 'number',
+        alias: 'n',
+        placeholder: 'N',
+        describe: `Name at most N files (default: ${DEFAULT_LIMIT})`,
+      },
+    },
+    async run(ctx, args): Promise<ShowResult> {
+      await using repo = await openRepository(ctx, ctx.cwd)
+      const { history } = repo
+      const limit = checkLimit(args.limit, DEFAULT_LIMIT)
+      const revision = args._['rev']?.[0] ?? 'HEAD'
+      if (revision.includes(':')) {
+        throw new CxvError('USAGE', `${revision} names a file of a version`, {
+          hint: 'cxv cat --help',
+        })
+      }
+      const id = await history.resolve(revision)
+      const tagName = `refs/tags/${revision}`
+      const tagId = refNameProblem(tagName) === undefined ? await history.ref(tagName) : null
+      const commit = await history.read(id)
+      return {
+        tag: tagId === null ? null : ((await history.tag(tagId)) ?? null),
+        commit: viewCommit(commit, await refNames(history)),
+        changes: await commitChanges(history, commit.parents[0] ?? null, id, ctx.signal),
+        limit,
+      }
+    },
+    *text({ tag, commit, changes, limit }, style) {
+      if (tag !== null) {
+        yield style.yellow(`tag ${printable(tag.name)}`)
+        if (tag.tagger) yield `Tagger: ${printable(`${tag.tagger.name} <${tag.tagger.email}>`)}`
+        yield* [
+          '',
+          ...tag.message.split('\n').map((line) => `    ${printable(line)}`.trimEnd()),
+          '',
+        ]
+      }
+      yield* commitLines(commit, style)
+      yield ''
+      yield summaryLine(changes)
+      yield* changeLines(changes, limit, style)
+    },
+  }),
+)

@@ -107,4 +107,28 @@ export const VERBS: readonly VerbEntry[] = [
     summary: 'Show where a branch has been: to undo',
     load: () => import('./reflog.ts').then((m) => m.command),
   },
+  {
+    name: 'engine add',
+    group: 'train',
+    summary: 'Set up a faster training engine for this user',
+    load: () => import('./engine-add.ts').then((m) => m.command),
+  },
+  {
+    name: 'engine list',
+    group: 'train',
+    summary: 'List the training engines of this machine, best first',
+    load: () => import('./engine-list.ts').then((m) => m.command),
+  },
+  {
+    name: 'engine remove',
+    group: 'train',
+    summary: 'Remove an engine that was set up',
+    load: () => import('./engine-remove.ts').then((m) => m.command),
+  },
+  {
+    name: 'doctor',
+    group: 'machine',
+    summary: 'Show what this machine has and lacks, and the command that mends it',
+    load: () => import('./doctor.ts').then((m) => m.command),
+  },
 ]

@@ -1,4 +1,5 @@
 import * as fs from 'node:fs'
+import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { crashPoint } from './crash-point.ts'
 import { fileSystemError, syncFolder } from './fs.ts'
@@ -118,3 +119,17 @@ export const renameQuick = (from: string, to: string): void => fs.renameSync(fro
 
 /** Removes the file if it is there. */
 export const removeQuick = (path: string): void => fs.rmSync(path, { force: true })
+
+/** A second name for the file's bytes: a hard link, or a copy where the file system has none. */
+export function linkOrCopy(from: string, to: string): void {
+  try {
+    fs.mkdirSync(dirname(to), { recursive: true })
+    try {
+      fs.linkSync(from, to)
+    } catch {
+      fs.copyFileSync(from, to, fs.constants.COPYFILE_EXCL)
+    }
+  } catch (error) {
+    throw fileSystemError(error, to)
+  }
+}

@@ -17,6 +17,7 @@ import type { ChunkIndex } from './level-index.ts'
 import { materialise } from './materialise.ts'
 import { createPackFiles, readPackTable } from './pack-files.ts'
 import { packPath, packsFolder } from './paths.ts'
+import { verifyStore } from './verify.ts'
 import type { ContentReader, Locator, Store } from './types.ts'
 
 /** The store over an open index. Closing it closes the index. */
@@ -63,7 +64,8 @@ export function createStoreOver(ctx: Context, folder: string, index: ChunkIndex)
         recipes: sum((row) => row.recipes),
       })
     },
-    verify: () => Promise.reject(new Error('later')),
+    verify: (contents, options) =>
+      verifyStore({ ctx, folder, index, files, lookup }, contents, options),
     pinnedReader: (ids) => openPinnedReader(packs, lookup, ids),
     cache: index.cache,
   }

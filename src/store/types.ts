@@ -64,6 +64,8 @@ export interface VerifyReport {
   readonly bytesChecked: number
   /** Contents whose chunks are absent or do not match their id. */
   readonly lost: readonly { readonly id: ContentId; readonly reason: 'missing' | 'corrupt' }[]
+  /** Packs with bytes that are not as they were written. Without `repair` they stay where they are. */
+  readonly damaged: readonly PackId[]
   /** Packs moved to .cxv/bad/ because they were damaged; their good frames were kept. */
   readonly setAside: readonly {
     readonly pack: PackId
@@ -101,7 +103,11 @@ export interface Store extends ContentReader {
     /** `onBytes`: what was read since its last call. */
     options?: { readonly onBytes?: (files: number, bytes: number) => void },
   ): AsyncIterable<readonly AddedFile[]>
-  /** Writes files (temporary name, rename) on worker threads. Yields each batch's facts for the stat cache. */
+  /**
+   * Writes files (temporary name, rename) on worker threads, in the order their bytes lie in packs.
+   * Yields each batch's facts for the stat cache. `onBytes`: what was written since its last call.
+   * @throws CxvError CHUNK_MISSING, CHUNK_CORRUPT; nothing half-written is left under a file's own name
+   */
   materialise(
     files: readonly FileToMaterialise[],
     options?: { readonly onBytes?: (files: number, bytes: number) => void },
@@ -124,6 +130,7 @@ export interface Store extends ContentReader {
     options: {
       readonly deep: boolean
       readonly repair: boolean
+      /** What was checked since its last call. */
       readonly onBytes?: (frames: number, bytes: number) => void
     },
   ): Promise<VerifyReport>

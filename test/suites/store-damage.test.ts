@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { type ContentId, isCxvError, type PackId } from '../../src/base/index.ts'
+import { createPackBytes } from '../helpers/pack-bytes.ts'
+import { createStore, openStore } from '../../src/store/index.ts'
+import type { FileToAdd, Store } from '../../src/store/types.ts'
+import { testContext } from '../helpers/context.ts'
+import { seededBytes } from '../helpers/seeded.ts'
+import { addAll, sha256, writeFiles } from './store.suite.ts'
+
+const top = mkdtempSync(join(tmpdir(), 'cxv-damage-'))
+after(() => rmSync(top, { recursive: true, force: true }))
+
+interface Made {
+  readonly folder: string
+  readonly files: readonly FileToAdd[]
+  readonly ids: readonly ContentId[]
+  open(): Promise<Store>
+}
+
+/** A closed store with ten small files and one of several chunks. */
+async function made(): Promise<Made> {
+  const work = mkdtempSync(join(top, 'work-'))
+  const folder = join(work, '.cxv')
+  mkdirSync(folder)
+  await createStore(folder)
+  const contents: Record<string, Uint8Array> = {}
+  for (let i = 0; i < 10; i++) contents[`f${i}`] = seededBytes(i, 5_000)
+  contents['large'] = seededBytes(99, 4_000_000)
+  const files = writeFiles(join(work, 'files'), contents)
+  const open = (): Promise<Store> => openStore(testContext(), folder)
+  const store = await open()
+  await addAll(store, files)
+  await store.close()
+  return { folder, files, ids: Object.values(contents).map(sha256), open }
+}
+
+async function packOf(store: Store, id: ContentId): Promise<string> {
+  const [pack] = (await store.packsHolding([id])).keys()
+  assert.ok(pack !== undefined)
+  return store.packPath(pack)
+}
+
+/** Flips one bit in the middle of these bytes where they lie in the file. */
+function flipBitOf(path: string, plain: Uint8Array): void {
+  const bytes = readFileSync(path)
+  const at = bytes.indexOf(plain)
+  assert.ok(at > 0)
+  bytes[at + (plain.length >> 1)]! ^= 1
+  chmodSync(path, 0o644)
+  writeFileSync(path, bytes)
+}
+
+const victim = seededBytes(3, 5_000)
+
+test('a bit flip is found, named and never given out', async () => {
+  const { open } = await made()
+  const store = await open()
+  flipBitOf(await packOf(store, sha256(victim)), victim)
+  await assert.rejects(store.read(sha256(victim)), (error) => isCxvError(error, 'CHUNK_CORRUPT'))
+  const pinned = await store.pinnedReader([sha256(victim)])
+  await assert.rejects(pinned.read(sha256(victim)), (error) => isCxvError(error, 'CHUNK_CORRUPT'))
+  await pinned.close()
+  const target = {
+    id: sha256(victim),
+    size: 5_000,
+    executable: false,
+    absolutePath: join(top, 'x'),
+  }
+  await assert.rejects(
+    async () => {
+      for await (const batch of store.materialise([target])) assert.fail(String(batch.length))
+    },
+    (error) => isCxvError(error, 'CHUNK_CORRUPT'),
+  )
+  assert.deepEqual(
+    readdirSync(top).filter((name) => name.startsWith('x')),
+    [],
+  )
+  await store.close()
+})
+
+test('verify names what a flip destroyed; repair keeps the rest; adding again heals', async () => {
+  const { open, ids, files, folder } = await made()
+  let store = await open()
+  const path = await packOf(store, sha256(victim))
+  flipBitOf(path, victim)
+  const found = await store.verify(ids, { deep: true, repair: false })
+  assert.deepEqual(found.lost, [{ id: sha256(victim), reason: 'corrupt' }])
+  assert.equal(found.damaged.length, 1)
+  assert.ok(existsSync(path))
+
+  const repaired = await store.verify(ids, { deep: true, repair: true })
+  assert.deepEqual(repaired.lost, [{ id: sha256(victim), reason: 'corrupt' }])
+  assert.equal(repaired.setAside.length, 1)
+  assert.ok(!existsSync(path))
+  assert.equal(readdirSync(join(folder, 'bad')).length, 1)
+  assert.deepEqual([...(await store.missing(ids))], [sha256(victim)])
+
+  const added = await addAll(store, files)
+  assert.equal(added.filter((file) => file.status === 'added').length, 1)
+  const clean = await store.verify(ids, { deep: true, repair: false })
+  assert.deepEqual([clean.lost, clean.damaged], [[], []])
+  await store.close()
+  store = await open()
+  assert.equal(sha256(await store.read(sha256(victim))), sha256(victim))
+  await store.close()
+})
+
+test('adding again heals a damaged chunk that the index believes in, also after a rebuild', async () => {
+  const { open, files, folder } = await made()
+  let store = await open()
+  flipBitOf(await packOf(store, sha256(victim)), victim)
+  const added = await addAll(store, files)
+  assert.equal(added.filter((file) => file.status === 'added').length, 1)
+  assert.equal(sha256(await store.read(sha256(victim))), sha256(victim))
+  await store.close()
+  // Two packs now claim the chunk, whichever the new index names.
+  rmSync(join(folder, 'index'), { recursive: true })
+  store = await open()
+  assert.equal(sha256(await store.read(sha256(victim))), sha256(victim))
+  await store.close()
+})
+
+test('a lost pack is noticed at the next open, and adding again brings it back', async () => {
+  const { open, ids, files } = await made()
+  let store = await open()
+  const path = await packOf(store, sha256(victim))
+  await store.close()
+  unlinkSync(path)
+  store = await open()
+  assert.ok((await store.missing(ids)).has(sha256(victim)))
+  await addAll(store, files)
+  assert.equal((await store.missing(ids)).size, 0)
+  assert.deepEqual((await store.verify(ids, { deep: true, repair: false })).lost, [])
+  await store.close()
+})
+
+test('a truncated pack: the frames before the cut are kept, the others named', async () => {
+  const { open, ids, files } = await made()
+  let store = await open()
+  const path = await packOf(store, sha256(victim))
+  await store.close()
+  chmodSync(path, 0o644)
+  truncateSync(path, readFileSync(path).length / 2)
+  store = await open()
+  const quick = await store.verify(ids, { deep: false, repair: false })
+  assert.equal(quick.damaged.length, 1)
+  const lost = quick.lost.map(({ id }) => id)
+  assert.ok(lost.length > 0 && lost.length < ids.length, `${lost.length} lost`)
+  for (const id of ids) {
+    if (!lost.includes(id)) assert.equal(sha256(await store.read(id)), id)
+  }
+  await addAll(store, files)
+  assert.deepEqual((await store.verify(ids, { deep: true, repair: true })).lost, [])
+  assert.deepEqual((await store.verify(ids, { deep: true, repair: false })).damaged, [])
+  await store.close()
+})
+
+test('a damaged table: the frames are found without it', async () => {
+  const { open, ids, folder } = await made()
+  let store = await open()
+  for (const pack of await store.packs()) {
+    const path = store.packPath(pack)
+    const bytes = readFileSync(path)
+    bytes[bytes.length - 30]! ^= 0xff
+    chmodSync(path, 0o644)
+    writeFileSync(path, bytes)
+  }
+  await store.close()
+  rmSync(join(folder, 'index'), { recursive: true })
+  store = await open()
+  assert.equal((await store.missing(ids)).size, 0)
+  for (const id of ids) assert.equal(sha256(await store.read(id)), id)
+  const report = await store.verify(ids, { deep: true, repair: true })
+  assert.deepEqual([report.lost, report.setAside.length], [[], report.damaged.length])
+  assert.equal((await store.missing(ids)).size, 0)
+  await store.close()
+})
+
+test('any damage to the index costs nothing but its rebuild', async () => {
+  for (const damage of ['garbage', 'removed', 'truncated'] as const) {
+    const { open, ids, folder } = await made()
+    const index = join(folder, 'index')
+    for (const name of readdirSync(index)) {
+      if (name === 'LOCK') continue
+      if (damage === 'garbage') writeFileSync(join(index, name), seededBytes(1, 500))
+      if (damage === 'removed' && name !== 'CURRENT') unlinkSync(join(index, name))
+      if (damage === 'truncated') truncateSync(join(index, name), 3)
+    }
+    const store = await open()
+    assert.equal((await store.missing(ids)).size, 0, damage)
+    for (const id of ids) assert.equal(sha256(await store.read(id)), id)
+    await store.close()
+  }
+})
+
+test('a wrong recipe in a pack is refused on reading and replaced by adding again', async () => {
+  const { open, files, folder } = await made()
+  const large = seededBytes(99, 4_000_000)
+  let store = await open()
+  for (const [pack] of await store.packsHolding([sha256(large)])) unlinkSync(store.packPath(pack))
+  await store.close()
+  // A pack whose every check passes, and whose recipe is of other bytes.
+  const other = seededBytes(98, 4_000_000)
+  const { id, bytes } = createPackBytes([{ contentOf: large, chunks: [other] }])
+  store = await open()
+  await store.importPack(id, bytes)
+  assert.equal((await store.missing([sha256(large)])).size, 0)
+  await assert.rejects(store.read(sha256(large)), (error) => isCxvError(error, 'CHUNK_CORRUPT'))
+  const deep = await store.verify([sha256(large)], { deep: true, repair: false })
+  assert.deepEqual(deep.lost, [{ id: sha256(large), reason: 'corrupt' }])
+  await addAll(store, files)
+  assert.equal(sha256(await store.read(sha256(large))), sha256(large))
+  await store.close()
+  assert.ok(existsSync(folder))
+})
+
+test('a pack with another name, or any byte changed, is not imported', async () => {
+  const { open } = await made()
+  const store = await open()
+  const { id, bytes } = createPackBytes([{ contentOf: seededBytes(5, 100), chunks: [] }])
+  const before = await store.packs()
+  for (let at = 0; at < bytes.length; at += 7) {
+    const bad = bytes.slice()
+    bad[at]! ^= 0x10
+    await assert.rejects(store.importPack(id, bad), (error) => isCxvError(error, 'PACK_CORRUPT'))
+  }
+  await assert.rejects(store.importPack('0'.repeat(64) as PackId, bytes), (error) =>
+    isCxvError(error, 'PACK_CORRUPT'),
+  )
+  assert.deepEqual(await store.packs(), before)
+  await store.importPack(id, bytes)
+  await store.importPack(id, bytes)
+  assert.equal((await store.packs()).length, before.length + 1)
+  await store.close()
+})

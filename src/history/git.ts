@@ -40,28 +40,29 @@ const readOnlyFs = {
   },
 }
 
-const cache = {}
-
 /**
- * An object that git stored as a delta. The caller has checked the sizes in the chain of deltas.
- * @throws FORMAT_INVALID
+ * Reads objects that git stored as deltas. The caller has checked the sizes in their chains. Keeps the
+ * packs it has read: deltas come from `git gc`, which makes one.
  */
-export async function readDelta(folder: string, oid: Oid): Promise<GitObject> {
-  const git = await import('isomorphic-git')
-  try {
-    const { type, object } = await git.readObject({
-      fs: readOnlyFs,
-      gitdir: folder,
-      oid,
-      format: 'content',
-      cache,
-    })
-    const bytes: unknown = object
-    if (!(bytes instanceof Uint8Array) || bytes.length > MAX_OBJECT_BYTES) {
-      throw new Error('not an object of the history')
+export function createDeltaReader(folder: string): (oid: Oid) => Promise<GitObject> {
+  const cache = {}
+  return async (oid) => {
+    const git = await import('isomorphic-git')
+    try {
+      const { type, object } = await git.readObject({
+        fs: readOnlyFs,
+        gitdir: folder,
+        oid,
+        format: 'content',
+        cache,
+      })
+      const bytes: unknown = object
+      if (!(bytes instanceof Uint8Array) || bytes.length > MAX_OBJECT_BYTES) {
+        throw new Error('not an object of the history')
+      }
+      return { type: type as ObjectType, bytes }
+    } catch (cause) {
+      throw damaged(`object ${oid} of the history cannot be read`, cause)
     }
-    return { type: type as ObjectType, bytes }
-  } catch (cause) {
-    throw damaged(`object ${oid} of the history cannot be read`, cause)
   }
 }

@@ -3,6 +3,6 @@
  * version is and how versions follow each other. Not its concern: the bytes of the files (store/), the
  * work tree and the stage (repo/), how history travels (sync/).
  */
-export { createHistory, type HistoryOptions, openHistory } from './history.ts'
+export { createHistory, openHistory } from './history.ts'
 export { fullRefName, refNameProblem, shortRefName } from './ref-names.ts'
 export type * from './types.ts'

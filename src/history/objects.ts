@@ -10,7 +10,7 @@ import {
   writeFileAtomic,
 } from '../io/index.ts'
 import { checkDeltaChain, type DeltaEntry } from './deltas.ts'
-import { readDelta } from './git.ts'
+import { createDeltaReader } from './git.ts'
 import {
   damaged,
   type GitObject,
@@ -84,6 +84,21 @@ export function openObjects(folder: string): Objects {
     return undefined
   }
 
+  const readDelta = createDeltaReader(folder)
+
+  async function unpack(
+    oid: Oid,
+    entry: Located & { readonly bytes: Uint8Array },
+  ): Promise<GitObject> {
+    const head = entryHead(entry.bytes, 0)
+    if (head.type === undefined) {
+      checkDeltaChain(deltaEntry(entry, locate))
+      return readDelta(oid)
+    }
+    const { bytes } = inflateExactly(entry.bytes.subarray(head.bodyAt), head.size)
+    return { type: head.type, bytes }
+  }
+
   const loosePath = (oid: Oid): string => join(folder, 'objects', oid.slice(0, 2), oid.slice(2))
 
   /** The entry's bytes; undefined when the object is in no pack. */
@@ -100,8 +115,7 @@ export function openObjects(folder: string): Objects {
 
   async function find(oid: Oid): Promise<GitObject | undefined> {
     const entry = packedEntry(oid)
-    const object =
-      entry === undefined ? readLoose(loosePath(oid)) : await unpack(folder, oid, entry, locate)
+    const object = entry === undefined ? readLoose(loosePath(oid)) : await unpack(oid, entry)
     if (object !== undefined && objectId(object.type, object.bytes) !== oid) {
       throw damaged(`object ${oid} of the history does not match its id`)
     }
@@ -197,21 +211,6 @@ function openPack(indexPath: string): Pack | undefined {
   // Offsets have 31 bits; a pack of this size is none of cxv's.
   if (size > 4 * MAX_PACK_BYTES - 1) throw damaged(`${path} is too large for a pack of the history`)
   return { path, size, index: decodePackIndex(bytes, size) }
-}
-
-async function unpack(
-  folder: string,
-  oid: Oid,
-  entry: Located & { readonly bytes: Uint8Array },
-  locate: (oid: Oid) => Located | undefined,
-): Promise<GitObject> {
-  const head = entryHead(entry.bytes, 0)
-  if (head.type === undefined) {
-    checkDeltaChain(deltaEntry(entry, locate))
-    return readDelta(folder, oid)
-  }
-  const { bytes } = inflateExactly(entry.bytes.subarray(head.bodyAt), head.size)
-  return { type: head.type, bytes }
 }
 
 function deltaEntry(at: Located, locate: (oid: Oid) => Located | undefined): DeltaEntry {

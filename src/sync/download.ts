@@ -1,0 +1,254 @@
+import {
+  type Context,
+  contentId,
+  type ContentId,
+  CxvError,
+  equalBytes,
+  isCxvError,
+  plural,
+  startTask,
+  toHex,
+} from '../base/index.ts'
+import { decodeFrame, decodeRecipe, type FragmentPack, type Recipe } from '../format/index.ts'
+import type { Repository } from '../repo/types.ts'
+import type { Store } from '../store/types.ts'
+import type { Contents } from './commits.ts'
+import { forEachBounded, inOrder } from './pool.ts'
+import { concurrencyOf } from './remote.ts'
+import { type Located, packKey, type RemoteIndex } from './remote-index.ts'
+import { corrupt, trusting } from './state.ts'
+import type { Remote } from './types.ts'
+
+/** With this share of a pack wanted all of it is fetched, in one request. */
+const WHOLE_PACK_SHARE = 0.5
+/** Smaller packs always are. */
+const WHOLE_PACK_UP_TO_BYTES = 1 << 20
+/** Frames nearer than this come in one request: over a wide line a request costs more than these bytes. */
+const GAP_BYTES = 1 << 20
+const SPAN_BYTES = 16 << 20
+
+export interface Download {
+  readonly contents: number
+  readonly packs: number
+  readonly bytes: number
+}
+
+/** Consecutive frames of one pack, in one request. */
+interface Span {
+  readonly pack: FragmentPack
+  readonly offset: number
+  readonly length: number
+  readonly frames: readonly Located[]
+}
+
+/**
+ * Brings contents that are not here. Every byte is checked against its id before it is published; what
+ * arrived stays when this is stopped, and is not fetched again.
+ * @throws CxvError REMOTE_LACKS, REMOTE_CORRUPT
+ */
+export async function fetchContents(
+  ctx: Context,
+  repo: Repository,
+  remote: Remote,
+  index: RemoteIndex,
+  wanted: Contents,
+): Promise<Download> {
+  const store = await repo.store()
+  const missing = await store.missing([...wanted.keys()])
+  if (missing.size === 0) return { contents: 0, packs: 0, bytes: 0 }
+  const chunks = new Map<ContentId, Located>()
+  const recipes: Located[] = []
+  const lost: string[] = []
+  for (const id of missing) {
+    const found = index.findContent(id)
+    if (found === undefined) lost.push(wanted.get(id) ?? id)
+    else if (found.kind === 'chunk') chunks.set(id, found)
+    else recipes.push(found)
+  }
+  if (lost.length > 0) throw lacks(remote, lost)
+  // Of a larger file only some chunks may be missing here: its recipe says which it has.
+  const parts = new Map<ContentId, string>()
+  for await (const { located, recipe } of readRecipes(remote, recipes)) {
+    const path = wanted.get(contentId(toHex(located.id))) ?? toHex(located.id)
+    for (const part of recipe.parts) parts.set(contentId(toHex(part.id)), path)
+  }
+  for (const id of await store.missing([...parts.keys()])) {
+    const found = index.find('chunk', Buffer.from(id, 'hex'))
+    if (found === undefined) lost.push(parts.get(id) ?? id)
+    else chunks.set(id, found)
+  }
+  if (lost.length > 0) throw lacks(remote, lost)
+  const { packs, bytes } = await transfer(ctx, store, remote, [...chunks.values(), ...recipes])
+  return { contents: missing.size, packs, bytes }
+}
+
+async function transfer(
+  ctx: Context,
+  store: Store,
+  remote: Remote,
+  frames: readonly Located[],
+): Promise<{ packs: number; bytes: number }> {
+  const { whole, spans } = planDownload(frames)
+  const total =
+    whole.reduce((sum, pack) => sum + pack.size, 0) + spans.reduce((sum, s) => sum + s.length, 0)
+  const limit = concurrencyOf(remote.backend)
+  const task = startTask(ctx, `pull from ${remote.name}`, 'bytes', total)
+  try {
+    await forEachBounded(whole, limit, async (pack) => {
+      ctx.signal.throwIfAborted()
+      const bytes = await getPack(ctx, remote, pack)
+      await importing(remote, packKey(pack.id), () => store.importPack(pack.id, bytes))
+      task.advance(pack.size, pack.size)
+    })
+    if (spans.length > 0) {
+      const arrived = (span: Span): void => task.advance(span.length, span.length)
+      await store.importFrames(framesOf(ctx, remote, spans, limit, arrived))
+    }
+  } finally {
+    task.end()
+  }
+  return { packs: whole.length, bytes: total }
+}
+
+async function getPack(ctx: Context, remote: Remote, pack: FragmentPack): Promise<Uint8Array> {
+  const key = packKey(pack.id)
+  const got = await remote.backend.get(key, undefined, { signal: ctx.signal })
+  if (got === undefined) throw corrupt(remote, key, 'is absent, though its index names it')
+  if (got.bytes.length !== pack.size) {
+    throw corrupt(remote, key, `has ${got.bytes.length} bytes instead of ${pack.size}`)
+  }
+  return got.bytes
+}
+
+async function importing<T>(remote: Remote, key: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (isCxvError(error, 'PACK_CORRUPT')) throw corrupt(remote, key, 'is damaged', error)
+    throw error
+  }
+}
+
+/** Whole packs where most of one is wanted; else spans of frames that lie near each other. */
+export function planDownload(frames: readonly Located[]): {
+  readonly whole: readonly FragmentPack[]
+  readonly spans: readonly Span[]
+} {
+  const whole: FragmentPack[] = []
+  const spans: Span[] = []
+  for (const list of groupByPack(frames).values()) {
+    const pack = list[0]?.pack
+    if (pack === undefined) continue
+    const bytes = list.reduce((sum, frame) => sum + frame.length, 0)
+    if (pack.size <= WHOLE_PACK_UP_TO_BYTES || bytes >= pack.size * WHOLE_PACK_SHARE) {
+      whole.push(pack)
+    } else {
+      spans.push(...spansOf(pack, list))
+    }
+  }
+  return { whole, spans }
+}
+
+function groupByPack(frames: readonly Located[]): ReadonlyMap<string, Located[]> {
+  const byPack = new Map<string, Located[]>()
+  for (const frame of frames) {
+    const list = byPack.get(frame.pack.id)
+    if (list === undefined) byPack.set(frame.pack.id, [frame])
+    else list.push(frame)
+  }
+  return byPack
+}
+
+function spansOf(pack: FragmentPack, frames: Located[]): Span[] {
+  frames.sort((a, b) => a.offset - b.offset)
+  const spans: Span[] = []
+  let start = 0
+  for (let i = 1; i <= frames.length; i++) {
+    const first = frames[start] as Located
+    const last = frames[i - 1] as Located
+    const next = frames[i]
+    const end = last.offset + last.length
+    const goesOn =
+      next !== undefined &&
+      next.offset - end <= GAP_BYTES &&
+      next.offset + next.length - first.offset <= SPAN_BYTES
+    if (goesOn) continue
+    const length = end - first.offset
+    spans.push({ pack, offset: first.offset, length, frames: frames.slice(start, i) })
+    start = i
+  }
+  return spans
+}
+
+async function* framesOf(
+  ctx: Context,
+  remote: Remote,
+  spans: readonly Span[],
+  limit: number,
+  arrived: (span: Span) => void,
+): AsyncGenerator<Uint8Array> {
+  const get = async (span: Span): Promise<{ span: Span; bytes: Uint8Array }> => {
+    ctx.signal.throwIfAborted()
+    return { span, bytes: await getSpan(remote, span) }
+  }
+  for await (const { span, bytes } of inOrder(spans, limit, get)) {
+    for (const frame of span.frames) {
+      const at = frame.offset - span.offset
+      const piece = bytes.subarray(at, at + frame.length)
+      checkedFrame(remote, frame, piece)
+      yield piece
+    }
+    arrived(span)
+  }
+}
+
+async function getSpan(remote: Remote, span: Span): Promise<Uint8Array> {
+  const key = packKey(span.pack.id)
+  const got = await remote.backend.get(key, { offset: span.offset, length: span.length })
+  if (got === undefined) throw corrupt(remote, key, 'is absent, though its index names it')
+  return got.bytes
+}
+
+/** The frame must be the one that the index promised, and hold what its id says. */
+function checkedFrame(remote: Remote, located: Located, bytes: Uint8Array): Uint8Array {
+  const key = packKey(located.pack.id)
+  return trusting(remote, key, () => {
+    const { entry, plain } = decodeFrame(bytes)
+    if (entry.kind !== located.kind || !equalBytes(entry.id, located.id)) {
+      throw new CxvError('FORMAT_INVALID', 'another frame lies where the index says')
+    }
+    return plain
+  })
+}
+
+/** The recipes at these places, in the order of the packs. */
+export async function* readRecipes(
+  remote: Remote,
+  places: readonly Located[],
+): AsyncGenerator<{ readonly located: Located; readonly recipe: Recipe }> {
+  const spans = [...groupByPack(places).values()].flatMap((list) =>
+    spansOf((list[0] as Located).pack, list),
+  )
+  const get = async (span: Span): Promise<{ span: Span; bytes: Uint8Array }> => ({
+    span,
+    bytes: await getSpan(remote, span),
+  })
+  for await (const { span, bytes } of inOrder(spans, concurrencyOf(remote.backend), get)) {
+    for (const located of span.frames) {
+      const at = located.offset - span.offset
+      const plain = checkedFrame(remote, located, bytes.subarray(at, at + located.length))
+      const key = packKey(span.pack.id)
+      yield { located, recipe: trusting(remote, key, () => decodeRecipe(located.id, plain)) }
+    }
+  }
+}
+
+export const lacks = (remote: Remote, paths: readonly string[]): CxvError =>
+  new CxvError(
+    'REMOTE_LACKS',
+    `the remote ${remote.name} lacks the bytes of ${plural(paths.length, 'file')}: ${paths.slice(0, 5).join(', ')}${paths.length > 5 ? ', ...' : ''}`,
+    {
+      hint: 'on a machine that has them, run `cxv push --recheck`',
+      data: { remote: remote.name, count: paths.length, paths: paths.slice(0, 100) },
+    },
+  )

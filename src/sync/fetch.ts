@@ -1,0 +1,183 @@
+import { type CommitId, type Context, CxvError, isCxvError, nearest } from '../base/index.ts'
+import { refKey } from '../format/index.ts'
+import type { Repository } from '../repo/types.ts'
+import { type Contents, isDataset, reachable, recordContents } from './commits.ts'
+import { type Download, fetchContents } from './download.ts'
+import { downloadHistory } from './history-packs.ts'
+import { indexFragments, loadRemoteIndex } from './remote-index.ts'
+import { corrupt, kindOfRef, readRemote, type RemoteRefRow, type RemoteState } from './state.ts'
+import type { FetchedRef, FetchOptions, FetchResult, Remote } from './types.ts'
+
+/**
+ * Brings a remote's branches (as refs/remotes/NAME/...), tags and runs: history, then bytes, then the
+ * refs here, so that nothing here ever names what did not arrive. Stopped anywhere, it is finished by
+ * calling it again.
+ * @throws CxvError REMOTE_EMPTY, REMOTE_CORRUPT, REMOTE_LACKS, REV_UNKNOWN
+ */
+export async function fetchRemote(
+  ctx: Context,
+  repo: Repository,
+  remote: Remote,
+  options: FetchOptions,
+): Promise<FetchResult> {
+  const state = await readRemote(ctx, repo, remote)
+  return fetchState(ctx, repo, remote, state, options)
+}
+
+/** fetchRemote, for a caller that has asked the remote already. */
+export async function fetchState(
+  ctx: Context,
+  repo: Repository,
+  remote: Remote,
+  state: RemoteState,
+  options: FetchOptions,
+): Promise<FetchResult> {
+  const rows = chooseRefs(remote, state, options)
+  const { history } = repo
+  const before = await localCommits(ctx, repo)
+  const wanted = [...new Set(rows.map(({ ref }) => ref.commit))]
+  await downloadHistory(ctx, repo, remote, wanted)
+  for (const { name, ref } of rows) await checkArrived(repo, remote, name, ref.commit)
+  const got = options.data ? await fetchData(ctx, repo, remote, rows) : undefined
+  const refs = await moveLocalRefs(ctx, repo, remote, rows)
+  const fresh = await reachable(ctx, history, wanted, before)
+  return {
+    remote: remote.name,
+    url: remote.backend.url,
+    refs,
+    commits: fresh.size,
+    runs: refs.filter(({ ref, status }) => ref.startsWith('refs/runs/') && status === 'created')
+      .length,
+    contents: got?.contents ?? 0,
+    packs: got?.packs ?? 0,
+    bytes: got?.bytes ?? 0,
+  }
+}
+
+export const emptyRemote = (remote: Remote): CxvError =>
+  new CxvError(
+    'REMOTE_EMPTY',
+    `there is no cxv remote at ${remote.backend.url}, or nothing was pushed yet`,
+    {
+      hint: 'check the path; on the machine that has the data: `cxv push`',
+      data: { remote: remote.name, url: remote.backend.url },
+    },
+  )
+
+function chooseRefs(remote: Remote, state: RemoteState, options: FetchOptions): RemoteRefRow[] {
+  if (state.format === undefined) throw emptyRemote(remote)
+  const all = [...state.refs.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  const branches = options.branches
+  if (branches === undefined || branches.length === 0) return all
+  const known = all.filter(({ name }) => kindOfRef(name) === 'branch')
+  for (const branch of branches) {
+    if (known.some(({ name }) => name === `refs/heads/${branch}`)) continue
+    const near = nearest(
+      branch,
+      known.map(({ name }) => name.slice('refs/heads/'.length)),
+    )
+    throw new CxvError('REV_UNKNOWN', `the remote ${remote.name} has no branch "${branch}"`, {
+      hint:
+        near === undefined
+          ? `\`cxv fetch ${remote.name}\` brings those it has`
+          : `did you mean ${near}?`,
+      data: { remote: remote.name, branch },
+    })
+  }
+  return all.filter(
+    ({ name }) =>
+      kindOfRef(name) !== 'branch' || branches.includes(name.slice('refs/heads/'.length)),
+  )
+}
+
+async function localCommits(ctx: Context, repo: Repository): Promise<ReadonlySet<CommitId>> {
+  const refs = await repo.history.refs('refs/')
+  return new Set(
+    (
+      await reachable(
+        ctx,
+        repo.history,
+        refs.map(({ id }) => id),
+      )
+    ).keys(),
+  )
+}
+
+/** A ref of the remote must name what its packs brought, and a branch a dataset. */
+async function checkArrived(
+  repo: Repository,
+  remote: Remote,
+  name: string,
+  commit: CommitId,
+): Promise<void> {
+  if (!(await repo.history.has(commit))) {
+    throw corrupt(remote, refKey(name), `names commit ${commit.slice(0, 10)}, which is not there`)
+  }
+  try {
+    const dataset = await isDataset(repo.history, commit)
+    if (kindOfRef(name) === 'branch' && !dataset) {
+      throw corrupt(remote, refKey(name), 'is a branch and names no dataset')
+    }
+  } catch (error) {
+    if (!isCxvError(error, 'FORMAT_INVALID')) throw error
+    throw corrupt(remote, refKey(name), `names a damaged commit (${error.message})`, error)
+  }
+}
+
+/** The bytes of the branches' newest commits, and of runs. */
+async function fetchData(
+  ctx: Context,
+  repo: Repository,
+  remote: Remote,
+  rows: readonly RemoteRefRow[],
+): Promise<Download> {
+  const { history } = repo
+  const contents: Contents = new Map()
+  for (const { name, ref } of rows) {
+    ctx.signal.throwIfAborted()
+    const key = refKey(name)
+    try {
+      if (kindOfRef(name) === 'branch') {
+        for (const row of await history.manifest(ref.commit)) contents.set(row.id, row.path)
+      } else if (!(await isDataset(history, ref.commit))) {
+        for (const row of await recordContents(history, ref.commit)) contents.set(row.id, row.name)
+      }
+    } catch (error) {
+      if (!isCxvError(error, 'FORMAT_INVALID')) throw error
+      throw corrupt(remote, key, `names a damaged commit (${error.message})`, error)
+    }
+  }
+  const missing = await (await repo.store()).missing([...contents.keys()])
+  if (missing.size === 0) return { contents: 0, packs: 0, bytes: 0 }
+  const index = indexFragments(await loadRemoteIndex(ctx, repo, remote))
+  const absent = new Map([...contents].filter(([id]) => missing.has(id)))
+  return fetchContents(ctx, repo, remote, index, absent)
+}
+
+async function moveLocalRefs(
+  ctx: Context,
+  repo: Repository,
+  remote: Remote,
+  rows: readonly RemoteRefRow[],
+): Promise<FetchedRef[]> {
+  const moved: FetchedRef[] = []
+  for (const { name, ref } of rows) {
+    const branch = kindOfRef(name) === 'branch'
+    const local = branch ? `refs/remotes/${remote.name}/${name.slice('refs/heads/'.length)}` : name
+    const from = await repo.history.ref(local)
+    const row = { ref: local, from, to: ref.commit }
+    if (from === ref.commit) continue
+    if (from !== null && !branch) {
+      ctx.emit({
+        type: 'warn',
+        code: 'REF_EXISTS',
+        message: `${name} is another one on ${remote.name}; yours was kept`,
+      })
+      moved.push({ ...row, status: 'kept' })
+      continue
+    }
+    await repo.history.casRef(local, from, ref.commit, `fetch from ${remote.name}`)
+    moved.push({ ...row, status: from === null ? 'created' : 'updated' })
+  }
+  return moved
+}

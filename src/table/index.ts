@@ -1,0 +1,14 @@
+/**
+ * SQL over the files and tables of a version. Concern: loading them safely, declaring tables, row diffs.
+ * Not its concern: which images a training uses (dataset).
+ */
+export { coverage, declareTable, type TableReport } from './declare.ts'
+export { type Cell, columnUnknown, type QueryResult, quoteName, quoteText } from './duckdb.ts'
+export { diffTables, type TableDiff } from './diff.ts'
+export {
+  joinedView,
+  openTables,
+  type TableColumns,
+  type TableSession,
+  type Version,
+} from './session.ts'

@@ -1,6 +1,7 @@
 import { type CommitId, compareUtf8, CxvError, printable } from '../base/index.ts'
 import { openRepository } from '../repo/index.ts'
 import type { Repository } from '../repo/types.ts'
+import { diffTables, type TableDiff } from '../table/index.ts'
 import {
   changeLines,
   type Changes,
@@ -13,6 +14,7 @@ import {
 } from './changes-view.ts'
 import { shortId } from './commit-view.ts'
 import { checkLimit } from './log.ts'
+import { tableDiffLines } from './table-diff-text.ts'
 import { type CommandContext, defineCommand, erase } from './types.ts'
 
 export interface DiffResult {
@@ -22,6 +24,8 @@ export interface DiffResult {
   readonly to: CommitId | 'stage'
   readonly changes: Changes
   readonly folders: readonly FolderTally[]
+  /** Rows, cells and class counts of declared tables that differ. */
+  readonly tables: readonly TableDiff[]
   readonly show: 'files' | 'folders' | 'names'
   readonly limit: number
 }
@@ -60,12 +64,13 @@ export const command = erase(
         revisions.length === 0 ? await staged(repo, ctx) : await between(repo, ctx, revisions)
       return {
         ...pair,
+        tables: args['name-only'] === true ? [] : await diffTables(ctx, repo, pair.from, pair.to),
         folders: tallyFolders(pair.changes.files),
         show: args['name-only'] === true ? 'names' : args.stat === true ? 'folders' : 'files',
         limit,
       }
     },
-    *text({ from, to, changes, folders, show, limit }, style) {
+    *text({ from, to, changes, folders, tables, show, limit }, style) {
       if (show === 'names') {
         for (const { path } of changes.files) yield printable(path)
         return
@@ -80,6 +85,7 @@ export const command = erase(
           yield `${`+${added} -${removed} ~${changed}`.padEnd(24)} ${printable(folder === '' ? '.' : folder)}`
         }
       }
+      yield* tableDiffLines(tables, style)
     },
   }),
 )

@@ -131,4 +131,28 @@ export const VERBS: readonly VerbEntry[] = [
     summary: 'Show what this machine has and lacks, and the command that mends it',
     load: () => import('./doctor.ts').then((m) => m.command),
   },
+  {
+    name: 'table add',
+    group: 'ask',
+    summary: 'Declare a tracked CSV, TSV or Parquet file as a table with a key',
+    load: () => import('./table-add.ts').then((m) => m.command),
+  },
+  {
+    name: 'table list',
+    group: 'ask',
+    summary: 'List declared tables of this or another version',
+    load: () => import('./table-list.ts').then((m) => m.command),
+  },
+  {
+    name: 'table remove',
+    group: 'ask',
+    summary: 'Take a table declaration back; the file stays tracked',
+    load: () => import('./table-remove.ts').then((m) => m.command),
+  },
+  {
+    name: 'query',
+    group: 'ask',
+    summary: 'Ask SQL of the files and tables of this or another version',
+    load: () => import('./query.ts').then((m) => m.command),
+  },
 ]

@@ -1,6 +1,6 @@
 import { CxvError } from '../base/index.ts'
 import { compileEager, type OpenedBackend } from './eager.ts'
-import { composedNormalise, plainPasses } from './normalise.ts'
+import { composedOps, plainPasses } from './normalise.ts'
 import { openTensorflow } from './tensorflow.ts'
 import { loadTfjs } from './tfjs.ts'
 import type { Engine, EngineChoice, Tf } from './types.ts'
@@ -11,7 +11,7 @@ async function openCpu(): Promise<OpenedBackend> {
   await tf.setBackend('cpu')
   const version = `tfjs ${tf.version_core} cpu`
   return {
-    ops: { tf, normalise: composedNormalise(tf, plainPasses(tf)) },
+    ops: composedOps(tf, plainPasses(tf)),
     backend: 'cpu',
     describe: {
       engine: 'cpu',

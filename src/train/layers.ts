@@ -78,19 +78,26 @@ export function applyConvUnit(scope: Scope, unit: ConvUnit, x: Tensor4D): Tensor
   const { tf, normalise } = scope.ops
   const { name, stride, relu } = unit
   const get = <T extends Tensor>(part: string): T => parameterOf<T>(scope, `${name}/${part}`)
-  const convolved = tf.conv2d(x, get<Tensor4D>('kernel'), stride, 'same')
+  const kernel = get<Tensor4D>('kernel')
   const gamma = get<Tensor1D>('gamma')
   const beta = get<Tensor1D>('beta')
   if (scope.training) {
+    const convolved = tf.conv2d(x, kernel, stride, 'same')
     const { y, mean, variance } = normalise(convolved, gamma, beta, { epsilon: EPSILON, relu })
     scope.moments[`${name}/mean`] = mean
     scope.moments[`${name}/variance`] = variance
     return y
   }
+  // Fixed moments are one factor and one offset a channel: they go into the convolution.
   const scale = tf.mul<Tensor1D>(gamma, tf.rsqrt(tf.add(get<Tensor1D>('variance'), EPSILON)))
-  const shift = tf.sub<Tensor1D>(beta, tf.mul(get<Tensor1D>('mean'), scale))
-  const y = tf.add<Tensor4D>(tf.mul(convolved, scale), shift)
-  return relu ? tf.relu(y) : y
+  return tf.fused.conv2d({
+    x,
+    filter: tf.mul(kernel, scale),
+    strides: stride,
+    pad: 'same',
+    bias: tf.sub<Tensor1D>(beta, tf.mul(get<Tensor1D>('mean'), scale)),
+    activation: relu ? 'relu' : 'linear',
+  })
 }
 
 export const headParameters = (features: number, labels: number): readonly Parameter[] => [

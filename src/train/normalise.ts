@@ -11,23 +11,31 @@ export interface ChannelPasses {
 export const plainPasses = (tf: Tf): ChannelPasses => ({
   sum: (x) => tf.sum(x, [0, 1, 2]),
   affine(x, scale, shift, relu) {
-    const y = tf.add(tf.mul(x, scale), shift)
-    return (relu ? tf.relu(y) : y) as Tensor4D
+    const y = tf.add<Tensor4D>(tf.mul(x, scale), shift)
+    return relu ? tf.relu(y) : y
   },
+})
+
+/** Ops of an engine that has no batch norm kernel with a gradient. */
+export const composedOps = (tf: Tf, passes: ChannelPasses): Ops => ({
+  tf,
+  normalise: composedNormalise(tf, passes),
+  relu: (x) => tf.relu(x),
 })
 
 /**
  * Batch normalisation with a gradient of its own: tfjs-core composes the gradient from broadcasts, whose
  * Tile alone was a fifth of a wasm step (docs/decisions/0012-engines-and-the-pure-step.md).
  */
-export function composedNormalise(tf: Tf, passes: ChannelPasses): Ops['normalise'] {
+function composedNormalise(tf: Tf, passes: ChannelPasses): Ops['normalise'] {
   return (x, gamma, beta, { epsilon, relu }): Normalised => {
     const n = x.size / gamma.size
     const moments: Tensor1D[] = []
     const apply = tf.customGrad((...args) => {
       const [xs, g, b, save] = args as [Tensor4D, Tensor1D, Tensor1D, (t: Tensor[]) => void]
       const mean = tf.div<Tensor1D>(passes.sum(xs), n)
-      const centred = tf.sub<Tensor4D>(xs, mean)
+      const ones = tf.onesLike(mean)
+      const centred = passes.affine(xs, ones, tf.neg(mean), false)
       const squares = passes.sum(tf.square(centred))
       const r = tf.rsqrt(tf.add<Tensor1D>(tf.div(squares, n), epsilon))
       const scale = tf.mul<Tensor1D>(g, r)
@@ -59,6 +67,7 @@ function gradient(
   const dGamma = tf.mul<Tensor1D>(passes.sum(tf.mul(masked, centred)), r)
   const slope = tf.div<Tensor1D>(tf.mul(tf.mul(scale, r), dGamma), -n)
   const shift = tf.div<Tensor1D>(tf.mul(scale, dBeta), -n)
-  const dx = tf.add(tf.mul(masked, scale), passes.affine(centred, slope, shift, false))
+  const direct = passes.affine(masked, scale, shift, false)
+  const dx = tf.add(direct, passes.affine(centred, slope, tf.zerosLike(slope), false))
   return [dx, dGamma, dBeta]
 }

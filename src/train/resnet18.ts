@@ -79,8 +79,8 @@ function planBlocks(): readonly Block[] {
 }
 
 function applyBlock(scope: Scope, { first, second, shortcut }: Block, x: Tensor4D): Tensor4D {
-  const { tf } = scope.ops
+  const { tf, relu } = scope.ops
   const side = shortcut === undefined ? x : applyConvUnit(scope, shortcut, x)
   const main = applyConvUnit(scope, second, applyConvUnit(scope, first, x))
-  return tf.relu(tf.add<Tensor4D>(main, side))
+  return relu(tf.add<Tensor4D>(main, side))
 }

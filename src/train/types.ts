@@ -43,6 +43,8 @@ export interface Ops {
     beta: Tensor1D,
     options: { readonly epsilon: number; readonly relu: boolean },
   ): Normalised
+  /** max(x, 0) with the engine's own gradient. */
+  relu(x: Tensor4D): Tensor4D
 }
 
 export interface StepResult {

@@ -1,4 +1,5 @@
 import type { Tensor, Tensor4D, Tf } from './types.ts'
+import { registerSlices } from './wasm-slices.ts'
 
 /*
  * Gradient kernels that tfjs-backend-wasm 4.22 lacks, or has as plain loops, composed from its XNNPACK
@@ -72,7 +73,7 @@ const padSpace = (tf: Tf, x: Tensor4D, place: ConvPlace): Tensor4D =>
 
 /**
  * dW as a convolution: padded x as [Cin, H, W, N], dy as a filter [outH, outW, N, Cout], dilated by the
- * forward stride. Rows that the stride did not reach come out as surplus and are sliced off.
+ * forward stride. Rows and columns that the stride did not reach come out as surplus and are sliced off.
  */
 function conv2DFilterGradient(
   tf: Tf,
@@ -85,8 +86,7 @@ function conv2DFilterGradient(
   const [kh, kw, inC, outC] = filter
   const xs = tf.transpose(padSpace(tf, x, place), [3, 1, 2, 0])
   const dys = tf.transpose(dy, [1, 2, 0, 3])
-  const dilations: [number, number] = [place.strideH, place.strideW]
-  const g = tf.conv2d(xs, dys, 1, 'valid', 'NHWC', dilations)
+  const g = tf.conv2d(xs, dys, 1, 'valid', 'NHWC', [place.strideH, place.strideW])
   const exact = g.shape[1] === kh && g.shape[2] === kw
   const cut = exact ? g : tf.slice4d(g, [0, 0, 0, 0], [inC, kh, kw, outC])
   return tf.transpose(cut, [1, 2, 0, 3])
@@ -99,7 +99,7 @@ function tapsOf(kernel: number, stride: number, before: number, phase: number) {
   const count = first < kernel ? Math.ceil((kernel - first) / stride) : 0
   // Output o = q + offset - j for the j-th tap.
   const offset = Math.floor((phase + before) / stride)
-  return { first, count, offset }
+  return { first, step: stride, count, offset }
 }
 
 /** dy rows and columns from..from+length, with zeros where it has none. */
@@ -160,20 +160,11 @@ function phaseGradient(
   [a, b]: readonly [number, number],
   [rows, cols]: readonly [number, number],
 ): Tensor4D {
-  const [kh, kw, outC, inC] = turned.shape
+  const [kh, kw, , inC] = turned.shape
   const v = tapsOf(kh, place.strideH, place.top, a)
   const u = tapsOf(kw, place.strideW, place.left, b)
   if (v.count === 0 || u.count === 0) return tf.zeros([dy.shape[0], rows, cols, inC])
-  const every = place.strideH === 1 && place.strideW === 1
-  const taps = every
-    ? turned
-    : tf.stridedSlice(
-        turned,
-        [v.first, u.first, 0, 0],
-        [kh, kw, outC, inC],
-        [place.strideH, place.strideW, 1, 1],
-      )
-  const reversed = tf.reverse4d(taps as Tensor4D, [0, 1])
+  const reversed = reversedTaps(tf, turned, v, u)
   // The reversed filter's first tap meets output offset - (count - 1).
   const dys = window(
     tf,
@@ -182,6 +173,24 @@ function phaseGradient(
     [u.offset - u.count + 1, cols + u.count - 1],
   )
   return tf.conv2d(dys, reversed, 1, 'valid')
+}
+
+/** Every stride-th tap of the filter, last first, as copies of whole taps. */
+function reversedTaps(
+  tf: Tf,
+  turned: Tensor4D,
+  v: ReturnType<typeof tapsOf>,
+  u: ReturnType<typeof tapsOf>,
+): Tensor4D {
+  const [, , outC, inC] = turned.shape
+  const taps: Tensor4D[] = []
+  for (let i = v.count - 1; i >= 0; i--) {
+    for (let j = u.count - 1; j >= 0; j--) {
+      const at = [v.first + i * v.step, u.first + j * u.step, 0, 0] as const
+      taps.push(tf.slice4d(turned, [...at], [1, 1, outC, inC]))
+    }
+  }
+  return reshape4(tf, tf.concat4d(taps, 0), [v.count, u.count, outC, inC])
 }
 
 /** Repeats channels so that x [.., C] lies beside dy [.., C * multiplier]. */
@@ -270,6 +279,8 @@ const shapeIn = (attrs: Kernel['attrs'], name: string): Shape4D => attrs[name] a
 
 /** Registers the kernels once for each copy of tfjs-core. */
 export function registerWasmKernels(tf: Tf): void {
+  if (tf.getKernel('Conv2DBackpropFilter', 'wasm')) return
+  registerSlices(tf)
   const register = (kernelName: string, compute: (kernel: Kernel) => Tensor): void => {
     if (tf.getKernel(kernelName, 'wasm')) tf.unregisterKernel(kernelName, 'wasm')
     tf.registerKernel({

@@ -18,6 +18,12 @@ export const VERBS: readonly VerbEntry[] = [
     load: () => import('./init.ts').then((m) => m.command),
   },
   {
+    name: 'clone',
+    group: 'start',
+    summary: 'Make a repository of a remote',
+    load: () => import('./clone.ts').then((m) => m.command),
+  },
+  {
     name: 'add',
     group: 'work',
     summary: 'Store files and stage them for the next commit',
@@ -106,6 +112,48 @@ export const VERBS: readonly VerbEntry[] = [
     group: 'history',
     summary: 'Show where a branch has been: to undo',
     load: () => import('./reflog.ts').then((m) => m.command),
+  },
+  {
+    name: 'remote add',
+    group: 'share',
+    summary: 'Write down a place to push to and pull from',
+    load: () => import('./remote-add.ts').then((m) => m.command),
+  },
+  {
+    name: 'remote list',
+    group: 'share',
+    summary: 'List the remotes',
+    load: () => import('./remote-list.ts').then((m) => m.command),
+  },
+  {
+    name: 'remote remove',
+    group: 'share',
+    summary: 'Forget a remote; what it holds stays there',
+    load: () => import('./remote-remove.ts').then((m) => m.command),
+  },
+  {
+    name: 'remote check',
+    group: 'share',
+    summary: 'Try whether a remote answers and keeps what it promises',
+    load: () => import('./remote-check.ts').then((m) => m.command),
+  },
+  {
+    name: 'push',
+    group: 'share',
+    summary: 'Send commits, their data and their runs to a remote',
+    load: () => import('./push.ts').then((m) => m.command),
+  },
+  {
+    name: 'fetch',
+    group: 'share',
+    summary: 'Bring what is new on a remote, without touching the work tree',
+    load: () => import('./fetch.ts').then((m) => m.command),
+  },
+  {
+    name: 'pull',
+    group: 'share',
+    summary: 'Bring what is new on a remote, and move this branch and its files to it',
+    load: () => import('./pull.ts').then((m) => m.command),
   },
   {
     name: 'engine add',

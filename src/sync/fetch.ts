@@ -1,7 +1,7 @@
 import { type CommitId, type Context, CxvError, isCxvError, nearest } from '../base/index.ts'
 import { refKey } from '../format/index.ts'
 import type { Repository } from '../repo/types.ts'
-import { type Contents, isDataset, reachable, recordContents } from './commits.ts'
+import { contentsOf, isDataset, reachable } from './commits.ts'
 import { type Download, fetchContents } from './download.ts'
 import { downloadHistory } from './history-packs.ts'
 import { indexFragments, loadRemoteIndex } from './remote-index.ts'
@@ -38,9 +38,18 @@ export async function fetchState(
   const wanted = [...new Set(rows.map(({ ref }) => ref.commit))]
   await downloadHistory(ctx, repo, remote, wanted)
   for (const { name, ref } of rows) await checkArrived(repo, remote, name, ref.commit)
-  const got = options.data ? await fetchData(ctx, repo, remote, rows) : undefined
-  const refs = await moveLocalRefs(ctx, repo, remote, rows)
   const fresh = await reachable(ctx, history, wanted, before)
+  await options.beforeData?.()
+  const { partial } = await repo.config()
+  let got: Download | undefined
+  if (options.data) {
+    // A repository that lacks bytes on purpose, or is not believed, asks for all; else for what is new.
+    const all = partial === true || options.recheck === true
+    got = await fetchData(ctx, repo, remote, all ? await reachable(ctx, history, wanted) : fresh)
+  } else if (fresh.size > 0 && partial !== true) {
+    await repo.updateConfig((config) => ({ ...config, partial: true }))
+  }
+  const refs = await moveLocalRefs(ctx, repo, remote, rows)
   return {
     remote: remote.name,
     url: remote.backend.url,
@@ -124,29 +133,17 @@ async function checkArrived(
   }
 }
 
-/** The bytes of the branches' newest commits, and of runs. */
+/** The bytes that these commits need and that are not here. */
 async function fetchData(
   ctx: Context,
   repo: Repository,
   remote: Remote,
-  rows: readonly RemoteRefRow[],
+  commits: ReadonlyMap<CommitId, readonly CommitId[]>,
 ): Promise<Download> {
-  const { history } = repo
-  const contents: Contents = new Map()
-  for (const { name, ref } of rows) {
-    ctx.signal.throwIfAborted()
-    const key = refKey(name)
-    try {
-      if (kindOfRef(name) === 'branch') {
-        for (const row of await history.manifest(ref.commit)) contents.set(row.id, row.path)
-      } else if (!(await isDataset(history, ref.commit))) {
-        for (const row of await recordContents(history, ref.commit)) contents.set(row.id, row.name)
-      }
-    } catch (error) {
-      if (!isCxvError(error, 'FORMAT_INVALID')) throw error
-      throw corrupt(remote, key, `names a damaged commit (${error.message})`, error)
-    }
-  }
+  const contents = await contentsOf(ctx, repo.history, commits).catch((error: unknown) => {
+    if (!isCxvError(error, 'FORMAT_INVALID')) throw error
+    throw corrupt(remote, 'its history', `is damaged (${error.message})`, error)
+  })
   const missing = await (await repo.store()).missing([...contents.keys()])
   if (missing.size === 0) return { contents: 0, packs: 0, bytes: 0 }
   const index = indexFragments(await loadRemoteIndex(ctx, repo, remote))

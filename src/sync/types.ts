@@ -57,8 +57,12 @@ export interface PushResult {
 export interface FetchOptions {
   /** Branches of the remote. None: all. */
   readonly branches?: readonly string[]
-  /** Also the bytes of the branches' newest commits and of runs; false: history only. */
+  /** Also the bytes of every version and run that is new here; false: history only. */
   readonly data: boolean
+  /** Looks for the bytes of all versions, not only the new ones. */
+  readonly recheck?: boolean
+  /** Called when the history is here and no ref has moved: may throw to stop. */
+  readonly beforeData?: () => Promise<void>
 }
 
 export interface FetchedRef {
@@ -80,13 +84,34 @@ export interface FetchResult {
   readonly bytes: number
 }
 
+export interface PullOptions {
+  /** Branch of the remote. Default: the one of the current branch's name. */
+  readonly branch?: string
+  readonly data: boolean
+  readonly recheck?: boolean
+}
+
 export interface PullResult {
   readonly fetch: FetchResult
+  /** The local branch. */
   readonly branch: string
   readonly status: 'up to date' | 'fast forward' | 'created' | 'ahead'
   readonly from: CommitId | null
   readonly to: CommitId
+  /** Files written and removed in the work tree. */
   readonly written: number
   readonly removed: number
-  readonly bytes: number
+  readonly writtenBytes: number
+}
+
+export interface CloneOptions {
+  /** Default: the remote's own. */
+  readonly branch?: string
+  readonly data: boolean
+}
+
+export interface CloneResult extends PullResult {
+  readonly folder: string
+  /** A clone that had been interrupted was finished. */
+  readonly resumed: boolean
 }

@@ -131,10 +131,14 @@ async function chooseMatch(
     : { ...draft, match: 'root', pathRoot: String(best[0]) }
 }
 
-/** How many rows have their file, and the other way round. */
+/**
+ * How many rows have their file, and the other way round.
+ * @param where only rows for which this is true, as far as it can be asked of rows without a file
+ */
 export async function coverage(
   session: TableSession,
   declaration: TableDeclaration,
+  where = '',
 ): Promise<TableReport> {
   const { name, key, match, pathRoot } = declaration
   const facts = session.table(name)
@@ -158,9 +162,12 @@ export async function coverage(
     const { rows: first } = await session.query(`select ${column} ${from} order by 1 limit 5`)
     return { count: Number(counted[0]?.[0] ?? 0), examples: first.map((r) => String(r[0])) }
   }
-  const rowsWithoutFile = await named(
-    `from ${quoteName(name)} t anti join files f on ${condition}`,
-    `t.${quoteName(key)}`,
+  const missing = (rows: string): Promise<{ count: number; examples: string[] }> =>
+    named(`from ${rows} t anti join files f on ${condition}`, `t.${quoteName(key)}`)
+  const rowsWithoutFile = await missing(
+    (await canFilter(session, name, where))
+      ? `(select * from ${quoteName(name)} where (${where}\n))`
+      : quoteName(name),
   )
   const inFolder =
     match === 'root' && pathRoot !== ''
@@ -177,6 +184,17 @@ export async function coverage(
     matchedRows: facts.rows - rowsWithoutFile.count,
     rowsWithoutFile,
     filesWithoutRow,
+  }
+}
+
+/** A predicate over columns of the file cannot be asked of rows that have none. */
+async function canFilter(session: TableSession, name: string, where: string): Promise<boolean> {
+  if (where.trim() === '') return false
+  try {
+    await session.query(`select 1 from ${quoteName(name)} where (${where}\n) limit 0`)
+    return true
+  } catch {
+    return false
   }
 }
 

@@ -11,7 +11,7 @@ import type { DiffResult } from './diff.ts'
 import type { LogResult } from './log.ts'
 import type { ReflogResult } from './reflog.ts'
 import { VERBS } from './registry.ts'
-import type { ShowResult } from './show.ts'
+import type { ShownCommit } from './show.ts'
 import type { TagResult } from './tag.ts'
 import type { CommandContext, TextStyle } from './types.ts'
 
@@ -130,16 +130,16 @@ test('log: newest first, with names, dates in the author’s zone, and a limit',
 
 test('show: a commit against its first parent; a tag with what it says', async () => {
   const { run, commits } = await makeStory()
-  const last = await run<ShowResult>('show')
+  const last = await run<ShownCommit>('show')
   assert.equal(last.commit.id, commits[2])
   assert.deepEqual(
     [last.changes.added, last.changes.removed, last.changes.moved],
     [{ files: 1, bytes: 2 }, { files: 1, bytes: 2 }, 1],
   )
-  const first = await run<ShowResult>('show', {}, 'HEAD~2')
+  const first = await run<ShownCommit>('show', {}, 'HEAD~2')
   assert.deepEqual(first.changes.added, { files: 2, bytes: 3 })
   await run('tag', { message: 'as submitted' }, 'v1', 'HEAD~1')
-  const tagged = await run<ShowResult>('show', {}, 'v1')
+  const tagged = await run<ShownCommit>('show', {}, 'v1')
   assert.equal(tagged.tag?.message, 'as submitted')
   assert.equal(tagged.commit.id, commits[1])
   assert.match(tagged.text, /~ a {2}1 B -> 3 B\n\+ c {2}4 B$/)
@@ -246,7 +246,7 @@ test('reflog: where a branch was, as versions for other verbs', async () => {
       ['main@{2}', commits[0], 'commit: version 0'],
     ],
   )
-  assert.equal((await run<ShowResult>('show', {}, 'main@{2}')).commit.id, commits[0])
+  assert.equal((await run<ShownCommit>('show', {}, 'main@{2}')).commit.id, commits[0])
   assert.equal((await run<ReflogResult>('reflog', { limit: 1 })).moves.length, 1)
   await fails(run('reflog', {}, 'nope'), 'REV_UNKNOWN')
 })

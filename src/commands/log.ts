@@ -1,10 +1,13 @@
 import { CxvError, type CommitId } from '../base/index.ts'
+import { findRun, listRuns, runsByCommit } from '../lineage/index.ts'
 import { openRepository } from '../repo/index.ts'
 import { commitLine, commitLines, type CommitView, refNames, viewCommit } from './commit-view.ts'
+import { runLine, type RunSummary, summarise } from './run-text.ts'
 import { defineCommand, erase } from './types.ts'
 
 export interface LogResult {
-  readonly commits: readonly CommitView[]
+  /** Each with the runs trained on it, oldest first. */
+  readonly commits: readonly (CommitView & { readonly runs: readonly RunSummary[] })[]
   /** There are older commits than those shown. */
   readonly more: boolean
   readonly oneline: boolean
@@ -13,7 +16,7 @@ export interface LogResult {
 export const command = erase(
   defineCommand({
     name: 'log',
-    summary: 'Show commits, newest first',
+    summary: 'Show commits, newest first, and the runs trained on each',
     description:
       'Begins at HEAD, or at the given version: a branch, a tag, a commit id or its first digits, ' +
       'HEAD~2 for the second before HEAD, main@{1} for where main was before its last move.',
@@ -21,11 +24,17 @@ export const command = erase(
       ['cxv log', 'the commits that led to what you have now'],
       ['cxv log -n 5 --oneline', 'the last five, a line each'],
       ['cxv log origin/main', 'what the remote had at the last fetch'],
+      ['cxv log --model r0mfzk3a7q2x', 'the data behind a run or model'],
     ],
     positionals: [{ name: 'rev', describe: 'Where to begin (default: HEAD)' }],
     options: {
       limit: { type: 'number', alias: 'n', placeholder: 'N', describe: 'At most N commits' },
       oneline: { type: 'boolean', describe: 'A line for each commit' },
+      model: {
+        type: 'string',
+        placeholder: 'MODEL',
+        describe: 'Begin at the data of this run or model (id, start of one, or run name)',
+      },
       all: { type: 'boolean', describe: 'Begin at every branch and tag, also of remotes' },
     },
     async run(ctx, args): Promise<LogResult> {
@@ -33,17 +42,22 @@ export const command = erase(
       const { history } = repo
       const limit = checkLimit(args.limit)
       const names = await refNames(history)
-      const start = args._['rev']?.[0]
+      const runs = runsByCommit(await listRuns(ctx, repo))
+      const model = args.model === undefined ? undefined : await findRun(ctx, repo, args.model)
+      const start = model?.record.commit ?? args._['rev']?.[0]
       const from: CommitId[] =
         args.all === true && start === undefined && names.size > 0
           ? [...names.keys()]
           : [await history.resolve(start ?? 'HEAD')]
-      const commits: CommitView[] = []
+      const commits: LogResult['commits'][number][] = []
       let more = false
       for await (const commit of history.log(from, { limit: limit + 1 })) {
         ctx.signal.throwIfAborted()
         if (commits.length === limit) more = true
-        else commits.push(viewCommit(commit, names))
+        else {
+          const trained = (runs.get(commit.id) ?? []).map(summarise)
+          commits.push({ ...viewCommit(commit, names), runs: trained })
+        }
       }
       return { commits, more, oneline: args.oneline === true }
     },
@@ -54,6 +68,7 @@ export const command = erase(
           if (i > 0) yield ''
           yield* commitLines(view, style)
         }
+        for (const run of view.runs) yield `${oneline ? '  ' : '    '}run ${runLine(run, style)}`
       }
       if (more && !oneline) yield* ['', style.dim('... (older commits are left out)')]
     },

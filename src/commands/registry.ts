@@ -80,13 +80,13 @@ export const VERBS: readonly VerbEntry[] = [
   {
     name: 'log',
     group: 'history',
-    summary: 'Show commits, newest first',
+    summary: 'Show commits, newest first, and the runs trained on each',
     load: () => import('./log.ts').then((m) => m.command),
   },
   {
     name: 'show',
     group: 'history',
-    summary: 'Show one commit and what it changed',
+    summary: 'Show one commit and what it changed, or one run',
     load: () => import('./show.ts').then((m) => m.command),
   },
   {
@@ -202,5 +202,17 @@ export const VERBS: readonly VerbEntry[] = [
     group: 'ask',
     summary: 'Ask SQL of the files and tables of this or another version',
     load: () => import('./query.ts').then((m) => m.command),
+  },
+  {
+    name: 'trace',
+    group: 'ask',
+    summary: 'Show which runs and models saw these images, and in which split',
+    load: () => import('./trace.ts').then((m) => m.command),
+  },
+  {
+    name: 'runs',
+    group: 'train',
+    summary: 'List every training run, newest first',
+    load: () => import('./runs.ts').then((m) => m.command),
   },
 ]

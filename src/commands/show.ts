@@ -4,9 +4,13 @@ import { openRepository } from '../repo/index.ts'
 import { changeLines, type Changes, commitChanges, summaryLine } from './changes-view.ts'
 import { commitLines, type CommitView, refNames, viewCommit } from './commit-view.ts'
 import { checkLimit } from './log.ts'
+import { runLines, runNamed, showRun, type ShownRun } from './show-run.ts'
 import { defineCommand, erase } from './types.ts'
 
-export interface ShowResult {
+export type ShowResult = ShownCommit | ShownRun
+
+export interface ShownCommit {
+  readonly kind: 'commit'
   /** Of an annotated tag: what it says. */
   readonly tag: TagFacts | null
   readonly commit: CommitView
@@ -20,13 +24,14 @@ const DEFAULT_LIMIT = 20
 export const command = erase(
   defineCommand({
     name: 'show',
-    summary: 'Show one commit and what it changed',
+    summary: 'Show one commit and what it changed, or one run',
     description: 'Compares a commit with its first parent. `cxv diff A B` compares any two.',
     examples: [
       ['cxv show', 'the last commit'],
       ['cxv show v1.0', 'the commit of a tag, and what the tag says'],
+      ['cxv show r0mfzk3a7q2x', 'a run: its data, configuration and figures'],
     ],
-    positionals: [{ name: 'rev', describe: 'A version (default: HEAD)' }],
+    positionals: [{ name: 'rev', describe: 'A version (default: HEAD), or a run' }],
     options: {
       limit: {
         type: 'number',
@@ -45,18 +50,26 @@ export const command = erase(
           hint: 'cxv cat --help',
         })
       }
+      const run = await runNamed(ctx, repo, revision)
+      if (run !== undefined) return await showRun(ctx, repo, run)
       const id = await history.resolve(revision)
       const tagName = `refs/tags/${revision}`
       const tagId = refNameProblem(tagName) === undefined ? await history.ref(tagName) : null
       const commit = await history.read(id)
       return {
+        kind: 'commit',
         tag: tagId === null ? null : ((await history.tag(tagId)) ?? null),
         commit: viewCommit(commit, await refNames(history)),
         changes: await commitChanges(history, commit.parents[0] ?? null, id, ctx.signal),
         limit,
       }
     },
-    *text({ tag, commit, changes, limit }, style) {
+    *text(result, style) {
+      if (result.kind === 'run') {
+        yield* runLines(result, style)
+        return
+      }
+      const { tag, commit, changes, limit } = result
       if (tag !== null) {
         yield style.yellow(`tag ${printable(tag.name)}`)
         if (tag.tagger) yield `Tagger: ${printable(`${tag.tagger.name} <${tag.tagger.email}>`)}`

@@ -1,0 +1,151 @@
+import { join } from 'node:path'
+import {
+  type CommitId,
+  type Context,
+  CxvError,
+  isCxvError,
+  isRunId,
+  type RunId,
+} from '../base/index.ts'
+import {
+  decodeRunRecord,
+  encodeRunContents,
+  encodeRunRecord,
+  type RunContent,
+  type RunRecord,
+} from '../format/index.ts'
+import { readFileIfAny } from '../io/index.ts'
+import type { Repository } from '../repo/types.ts'
+import { type LiveRun, readLiveRuns, runsFolder } from './live-run.ts'
+
+/** Small files of a run folder that go into its commit; larger things are contents of the store. */
+const SEALED_FILES = ['metrics.jsonl', 'train.yaml', 'samples.tsv', 'roc.svg', 'loss.svg'] as const
+const MAX_SEALED_BYTES = 256 << 20
+
+export interface KnownRun {
+  readonly record: RunRecord
+  /** The run's own commit under refs/runs/, once it is sealed. */
+  readonly sealed: CommitId | null
+  /** Its folder on this machine, if it ran here. */
+  readonly folder: string | null
+}
+
+/**
+ * Writes the run as a git commit under refs/runs/<id>, child of its data commit, so that it travels
+ * and `git log --graph --all` shows it. A resumed run replaces its earlier commit.
+ * @throws CxvError REF_MOVED when another process seals the same run
+ */
+export async function sealRun(
+  ctx: Context,
+  repo: Repository,
+  live: LiveRun,
+  contents: readonly RunContent[],
+): Promise<CommitId> {
+  const record = live.record()
+  const files = new Map<string, Uint8Array>([
+    ['run.json', encodeRunRecord(record)],
+    ['contents.json', encodeRunContents(contents)],
+  ])
+  for (const name of SEALED_FILES) {
+    const bytes = await readFileIfAny(join(live.folder, name), MAX_SEALED_BYTES)
+    if (bytes !== undefined) files.set(name, bytes)
+  }
+  const ref = `refs/runs/${record.id}`
+  return repo.withWriteLock(`seal run ${record.id}`, async () => {
+    const before = await repo.history.ref(ref)
+    const commit = await repo.history.writeRecordCommit({
+      files,
+      parents: [record.commit],
+      message: `run ${record.id}: ${record.name}, ${record.status}\n\n${record.reason}\n`,
+      author: await repo.identity(),
+      timeMs: ctx.now(),
+      zoneMinutes: -new Date(ctx.now()).getTimezoneOffset(),
+    })
+    await repo.history.casRef(ref, before, commit, `run: ${record.status}`)
+    return commit
+  })
+}
+
+/** Every run known here, sealed or live, oldest first. */
+export async function listRuns(ctx: Context, repo: Repository): Promise<readonly KnownRun[]> {
+  const known = new Map<RunId, KnownRun>()
+  for (const { name, id } of await repo.history.refs('refs/runs/')) {
+    const word = name.slice('refs/runs/'.length)
+    if (!isRunId(word)) continue
+    try {
+      const record = await readSealed(repo, id)
+      known.set(record.id, { record, sealed: id, folder: null })
+    } catch (error) {
+      if (!isCxvError(error)) throw error
+      ctx.emit({ type: 'warn', code: error.code, message: `run ${word}: ${error.message}` })
+    }
+  }
+  for (const record of await readLiveRuns(ctx, repo.folder)) {
+    const folder = join(runsFolder(repo.folder), record.id)
+    const sealed = known.get(record.id)
+    // A resumed run is ahead of its sealed commit until it ends again.
+    const current = sealed !== undefined && record.status !== 'running' ? sealed.record : record
+    known.set(record.id, { record: current, sealed: sealed?.sealed ?? null, folder })
+  }
+  return [...known.values()].sort((a, b) => a.record.startedAt - b.record.startedAt)
+}
+
+async function readSealed(repo: Repository, commit: CommitId): Promise<RunRecord> {
+  const bytes = await repo.history.readFile(commit, 'run.json')
+  if (bytes === undefined) throw new CxvError('FORMAT_INVALID', 'its commit has no run.json')
+  return decodeRunRecord(bytes)
+}
+
+/**
+ * The run meant by an id, the start of one (at least 4 characters), a name (the newest of that name),
+ * or a model's content id.
+ * @throws CxvError RUN_UNKNOWN, REV_AMBIGUOUS
+ */
+export async function findRun(ctx: Context, repo: Repository, word: string): Promise<KnownRun> {
+  const runs = await listRuns(ctx, repo)
+  const exact = runs.filter((r) => r.record.id === word)
+  const byStart = word.length >= 4 ? runs.filter((r) => r.record.id.startsWith(word)) : []
+  const byModel =
+    word.length >= 8 ? runs.filter((r) => r.record.models.some((m) => m.id.startsWith(word))) : []
+  const byName = runs.filter((r) => r.record.name === word).slice(-1)
+  const found = [exact, byStart, byModel, byName].find((list) => list.length > 0) ?? []
+  if (found.length > 1) {
+    throw new CxvError('REV_AMBIGUOUS', `${word} is the start of ${found.length} runs`, {
+      hint: `say more of it: ${found.map((r) => r.record.id).join(', ')}`,
+    })
+  }
+  const run = found[0]
+  if (run === undefined) {
+    throw new CxvError('RUN_UNKNOWN', `there is no run or model "${word}" here`, {
+      hint: '`cxv runs` lists them; `cxv fetch` brings those of the remote',
+    })
+  }
+  return run
+}
+
+/** A file of the run (`samples.tsv`, `metrics.jsonl`) from its commit or, unsealed, from its folder. */
+export async function readRunFile(
+  repo: Repository,
+  run: KnownRun,
+  name: string,
+): Promise<Uint8Array | undefined> {
+  if (run.sealed !== null) {
+    const bytes = await repo.history.readFile(run.sealed, name, MAX_SEALED_BYTES)
+    if (bytes !== undefined) return bytes
+  }
+  if (run.folder === null) return undefined
+  return readFileIfAny(join(run.folder, name), MAX_SEALED_BYTES)
+}
+
+/** Runs by the commit they trained on. */
+export function runsByCommit(
+  runs: readonly KnownRun[],
+): ReadonlyMap<CommitId, readonly KnownRun[]> {
+  const map = new Map<CommitId, KnownRun[]>()
+  for (const run of runs) {
+    const list = map.get(run.record.commit) ?? []
+    list.push(run)
+    map.set(run.record.commit, list)
+  }
+  return map
+}

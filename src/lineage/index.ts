@@ -12,3 +12,5 @@ export {
   type TraceHit,
   type TraceReport,
 } from './trace.ts'
+export { svgToPng } from './plot-png.ts'
+export { lossSvg, type LossRow, type RocLine, rocSvg } from './plots.ts'

@@ -44,6 +44,7 @@ module.exports = {
     door('sharp', '^src/dataset/decode[.]ts$'),
     door('@duckdb', '^src/table/duckdb[.]ts$'),
     door('yargs', '^src/cli/'),
+    door('@resvg', '^src/lineage/plot-png[.]ts$'),
     {
       name: 'two-doors-per-room',
       severity: 'error',

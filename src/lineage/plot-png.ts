@@ -10,10 +10,8 @@ export async function svgToPng(svg: string, width: number): Promise<Uint8Array> 
     throw new RangeError(`a picture is 16 to 8192 pixels wide, not ${width}`)
   }
   const { Resvg } = await import('@resvg/resvg-js')
-  const fonts = join(
-    dirname(createRequire(import.meta.url).resolve('dejavu-fonts-ttf/package.json')),
-    'ttf',
-  )
+  const require = createRequire(import.meta.url)
+  const fonts = join(dirname(require.resolve('dejavu-fonts-ttf/package.json')), 'ttf')
   const resvg = new Resvg(svg, {
     fitTo: { mode: 'width', value: width },
     font: {

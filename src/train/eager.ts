@@ -67,7 +67,7 @@ export function compileEager(
   }
   let state = upload(initial)
   return {
-    run(feed) {
+    async run(feed) {
       activate()
       const before = state
       let out: HostTensors = {}
@@ -83,18 +83,18 @@ export function compileEager(
       })
       const kept = new Set(Object.values(state))
       for (const tensor of Object.values(before)) if (!kept.has(tensor)) tensor.dispose()
-      return Promise.resolve(out)
+      return out
     },
-    read() {
+    async read(wanted = () => true) {
       activate()
-      return Promise.resolve(mapValues(state, toHost))
+      const chosen = Object.entries(state).filter(([name]) => wanted(name))
+      return mapValues(Object.fromEntries(chosen), toHost)
     },
-    write(next) {
+    async write(next) {
       assertSameState(state, next)
       const before = state
       state = upload(next)
       disposeAll(before)
-      return Promise.resolve()
     },
     dispose() {
       disposeAll(state)

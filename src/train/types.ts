@@ -66,8 +66,8 @@ export interface CompiledStep {
    * @returns what the step put out
    */
   run(feed: HostTensors): Promise<HostTensors>
-  /** Copies of the state. */
-  read(): Promise<HostTensors>
+  /** Copies of the state, or of the part whose names are wanted. */
+  read(wanted?: (name: string) => boolean): Promise<HostTensors>
   /** Replaces the state. @throws Error when names or shapes differ from those at compilation. */
   write(state: HostTensors): Promise<void>
   dispose(): void
@@ -136,4 +136,31 @@ export interface TrainSettings {
   readonly checkpoint: { readonly everyEpochs: number }
   readonly seed: number
   readonly evaluate: { readonly bootstrap: number }
+}
+
+/** One epoch's figures: a function of pin, settings and engine; no times. */
+export interface HistoryRow {
+  /** Counted from 1. */
+  readonly epoch: number
+  /** Steps done since the start. */
+  readonly step: number
+  /** `lr`, `train/loss`, `val/loss`, `val/auroc_macro`. Those not defined are absent. */
+  readonly metrics: Readonly<Record<string, number>>
+  /** The best epoch so far. */
+  readonly best: boolean
+}
+
+/** A history row as it is logged, with times. After a resume, rows of unsaved epochs come again. */
+export interface LogRow extends HistoryRow {
+  readonly seconds: number
+  readonly imagesPerSecond: number
+}
+
+/** What training needs done outside. */
+export interface TrainPorts {
+  /** Durable when it resolves. Names sort by time: `epoch-00003-step-000042`. */
+  saveCheckpoint(name: string, bytes: Uint8Array): Promise<void>
+  /** The newest checkpoint, when the run resumes. */
+  loadCheckpoint(): Promise<Uint8Array | undefined>
+  log(row: LogRow): Promise<void>
 }

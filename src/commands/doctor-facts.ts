@@ -57,7 +57,9 @@ export function machineFindings({ cwd }: CommandContext): readonly Finding[] {
       name: 'disk',
       state: free >= MIN_FREE ? 'ok' : 'lacks',
       detail: `${formatBytes(free)} free where ${cwd} is`,
-      ...(free >= MIN_FREE ? {} : { mend: 'free some space: .cxv/cache may be deleted at any time' }),
+      ...(free >= MIN_FREE
+        ? {}
+        : { mend: 'free some space: .cxv/cache may be deleted at any time' }),
     },
   ]
 }

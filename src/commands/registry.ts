@@ -210,6 +210,12 @@ export const VERBS: readonly VerbEntry[] = [
     load: () => import('./trace.ts').then((m) => m.command),
   },
   {
+    name: 'run',
+    group: 'train',
+    summary: 'Train on a version of the data, and record what made the model',
+    load: () => import('./run.ts').then((m) => m.command),
+  },
+  {
     name: 'runs',
     group: 'train',
     summary: 'List every training run, newest first',

@@ -50,7 +50,7 @@ export function* runLines(
   const ended =
     record.endedAt === null ? '' : `, took ${formatDuration(record.endedAt - record.startedAt)}`
   yield `  started ${formatTime(record.startedAt)}${ended}`
-  yield `  engine ${record.engine.name} (${record.engine.version}); ${record.engine.reason}`
+  yield `  ${record.engine.reason}; ${record.engine.version}`
   yield `  data ${record.commit.slice(0, 10)} (${record.rev})${record.snapshot ? ', a snapshot of a changed work tree' : ''}; sample list ${record.sampleList.slice(0, 12)}`
   for (const [split, { images, patients }] of Object.entries(splits)) {
     yield `    ${split.padEnd(6)}${plural(images, 'image')} of ${plural(patients, 'patient')}`

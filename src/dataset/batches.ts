@@ -64,7 +64,7 @@ export function createBatchSource(options: SourceOptions): BatchSource {
     labels,
     groups: samples.map((s) => s.group),
     y,
-     
+
     async *epoch(epoch, { startBatch = 0, signal } = {}) {
       const order = Uint32Array.from(items.keys())
       if (training !== undefined) createRandom(seedOf(seed, 'order', epoch)).shuffle(order)

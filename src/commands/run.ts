@@ -1,0 +1,331 @@
+import {
+  CxvError,
+  formatCount,
+  formatDuration,
+  isRecord,
+  type Json,
+  plural,
+  utf8,
+} from '../base/index.ts'
+import { describeAugmentation } from '../dataset/index.ts'
+import {
+  decodeSampleList,
+  encodeTrainConfig,
+  parseTrainConfig,
+  type RunRecord,
+} from '../format/index.ts'
+import type { TrainConfig } from '../format/types.ts'
+import { findRun, type LiveRun, newRunId, openLiveRun } from '../lineage/index.ts'
+import { openRepository } from '../repo/index.ts'
+import type { Repository } from '../repo/types.ts'
+import { chooseEngine } from './run-engine.ts'
+import { type Execution, executeRun, type RunOutcome } from './run-execute.ts'
+import { codeFacts, hardwareJson, versionFacts } from './run-facts.ts'
+import { describeSplits, planRun, readTrainConfig, type RunPlan } from './run-plan.ts'
+import { intervalText } from './show-run.ts'
+import { type CommandContext, defineCommand, erase } from './types.ts'
+
+interface DryRun {
+  readonly dryRun: true
+  readonly commit: string
+  readonly sampleList: string
+  readonly splits: RunPlan['resolution']['splits']
+  readonly lines: readonly string[]
+  readonly notes: readonly string[]
+  readonly config: string
+}
+
+type RunResult = DryRun | (RunOutcome & { readonly dryRun: false })
+
+const DEFAULT_FILE = 'train.yaml'
+
+export const command = erase(
+  defineCommand({
+    name: 'run',
+    summary: 'Train on a version of the data, and record what made the model',
+    description:
+      'Reads train.yaml (docs/train-yaml.md lists every key), resolves it to an exact list of images, trains straight from the store, evaluates on the test split, and seals a record that travels with push and pull. Ctrl-C keeps the last checkpoint.',
+    examples: [
+      [
+        'cxv run train.yaml --dry-run',
+        'what it would train on: classes and patients of each split',
+      ],
+      ['cxv run train.yaml', ''],
+      ['cxv run train.yaml --set train.epochs=3 --engine wasm', 'change values for this run'],
+      ['cxv run --resume r0mfzk3a7q2x', 'go on with an interrupted run, bit for bit'],
+    ],
+    positionals: [{ name: 'file', describe: `Configuration (default: ${DEFAULT_FILE})` }],
+    options: {
+      set: {
+        type: 'strings',
+        placeholder: 'KEY=VALUE',
+        describe: 'Lay a value over the file: train.epochs=3',
+      },
+      'dry-run': {
+        type: 'boolean',
+        describe: 'Print the resolved configuration and the splits; train nothing',
+      },
+      engine: {
+        type: 'string',
+        choices: ['auto', 'tensorflow', 'wasm', 'cpu'],
+        describe: 'Where the arithmetic runs',
+      },
+      name: { type: 'string', placeholder: 'NAME', describe: "The run's name" },
+      resume: {
+        type: 'string',
+        placeholder: 'RUN',
+        describe: 'Go on with this run from its last checkpoint',
+      },
+      'allow-dirty': { type: 'boolean', describe: 'Train on a snapshot of a changed work tree' },
+    },
+    async run(ctx, args): Promise<RunResult> {
+      await using repo = await openRepository(ctx, ctx.cwd)
+      const sets = [
+        ...(args.set ?? []),
+        ...(args.engine === undefined ? [] : [`engine=${args.engine}`]),
+        ...(args.name === undefined ? [] : [`name=${JSON.stringify(args.name)}`]),
+      ]
+      const file = args._['file']?.[0]
+      if (args.resume !== undefined) {
+        return await resumeRun(
+          ctx,
+          repo,
+          args.resume,
+          file === undefined ? undefined : { file, sets },
+        )
+      }
+      const config = await readTrainConfig(ctx, file ?? DEFAULT_FILE, sets)
+      const plan = await planRun(ctx, repo, config, args['allow-dirty'] === true)
+      for (const message of plan.resolution.notes)
+        ctx.emit({ type: 'warn', code: 'LABEL_POLICY', message })
+      if (args['dry-run'] === true) return dryRun(plan)
+      for (const line of describeSplits(plan.resolution)) ctx.emit({ type: 'note', message: line })
+      return { dryRun: false, ...(await startRun(ctx, repo, plan)) }
+    },
+    *text(result, style) {
+      if (result.dryRun) {
+        yield result.config.trimEnd()
+        yield ''
+        yield `data ${result.commit.slice(0, 10)}, sample list ${result.sampleList.slice(0, 12)}`
+        yield* result.lines
+        return
+      }
+      const { test } = result.metrics
+      yield `run ${style.bold(result.run)} ${result.name} finished in ${formatDuration(result.seconds * 1000)}: ${result.stopped}`
+      yield `  ${formatCount(Math.round(result.imagesPerSecond))} images/s on ${result.engine.version}`
+      yield `  test split: ${plural(test.samples, 'image')} of ${plural(test.groups, 'patient')}; 95 % intervals over patients`
+      for (const l of test.labels) {
+        const figure = l.auroc === null ? 'not defined (one class only)' : l.auroc.toFixed(3)
+        const accuracy =
+          l.accuracy === null
+            ? ''
+            : `; accuracy ${l.accuracy.toFixed(3)}, always-majority ${(l.naive.accuracy ?? 0).toFixed(3)}`
+        yield `    ${l.label}: AUROC ${figure}${intervalText(l.aurocInterval)}, majority model 0.500${accuracy}`
+      }
+      if (test.labels.length > 1 && test.aurocMacro !== null) {
+        yield `    mean over labels: AUROC ${test.aurocMacro.toFixed(3)}${intervalText(test.aurocMacroInterval)}`
+      }
+      yield `  model ${result.model.slice(0, 12)}  data ${result.commit.slice(0, 10)}`
+      yield `  ROC ${result.rocPicture}`
+      yield style.dim('  `cxv push` takes the run along; `cxv log` shows it under its data')
+    },
+  }),
+)
+
+function dryRun({ config, commit, resolution }: RunPlan): DryRun {
+  return {
+    dryRun: true,
+    commit,
+    sampleList: resolution.sampleListId,
+    splits: resolution.splits,
+    lines: [...describeSplits(resolution)],
+    notes: resolution.notes,
+    config: encodeTrainConfig(config),
+  }
+}
+
+async function startRun(ctx: CommandContext, repo: Repository, plan: RunPlan): Promise<RunOutcome> {
+  const { config, commit, resolution } = plan
+  await refuseMissing(repo, resolution.samples)
+  const { engine, reason } = await chooseEngine(ctx, config.engine)
+  const code = await codeFacts(repo.root)
+  const patch = code?.patch ?? null
+  const augmentation = describeAugmentation({
+    ...config,
+    samples: resolution.samples,
+    labels: resolution.labels,
+  })
+  const record: RunRecord = {
+    format: 1,
+    id: newRunId(ctx),
+    name: config.name,
+    status: 'running',
+    startedAt: ctx.now(),
+    endedAt: null,
+    commit,
+    rev: plan.rev,
+    snapshot: plan.snapshot,
+    sampleList: resolution.sampleListId,
+    pin: {
+      ...(resolution.pin as Readonly<Record<string, Json>>),
+      augmentation: augmentation as Json,
+    },
+    config: JSON.parse(JSON.stringify(config)) as Json,
+    seed: config.seed,
+    engine: { name: engine.name, version: engine.describe.text, reason },
+    code: code === null ? null : { commit: code.commit, dirty: code.dirty, patch: null },
+    versions: versionFacts(),
+    hardware: hardwareJson(),
+    argv: process.argv.slice(2),
+    metrics: null,
+    models: [],
+    resumes: [],
+    reason: 'running',
+  }
+  const live = openLiveRun(ctx, repo.folder, record)
+  live.write('samples.tsv', resolution.sampleList)
+  live.write('train.yaml', utf8(encodeTrainConfig(config)))
+  if (patch !== null) live.write('code.patch', patch)
+  ctx.emit({ type: 'note', message: `run ${record.id}: ${live.folder}` })
+  const execution = {
+    config,
+    labels: resolution.labels,
+    samples: resolution.samples,
+    engine,
+    resume: false,
+  }
+  return executeRun(ctx, repo, live, execution)
+}
+
+/** @throws CxvError CHUNK_MISSING with the command that brings them */
+async function refuseMissing(repo: Repository, samples: Execution['samples']): Promise<void> {
+  const absent = await (await repo.store()).missing([...new Set(samples.map((s) => s.id))])
+  if (absent.size === 0) return
+  const example = samples.find((s) => absent.has(s.id))?.path ?? ''
+  throw new CxvError(
+    'CHUNK_MISSING',
+    `${plural(absent.size, 'image')} of the cohort are not here, ${example} for one`,
+    {
+      hint: '`cxv pull` brings them',
+      data: { missing: absent.size },
+    },
+  )
+}
+
+/** @throws CxvError RUN_UNKNOWN, RUN_ACTIVE, RUN_MISMATCH */
+async function resumeRun(
+  ctx: CommandContext,
+  repo: Repository,
+  word: string,
+  given: { readonly file: string; readonly sets: readonly string[] } | undefined,
+): Promise<RunResult> {
+  const known = await findRun(ctx, repo, word)
+  const { record } = known
+  if (known.folder === null) {
+    throw new CxvError(
+      'RUN_UNKNOWN',
+      `run ${record.id} was not made here, so its checkpoints are elsewhere`,
+      {
+        hint: `resume it on ${hostOf(record)}, or start a new one`,
+      },
+    )
+  }
+  if (record.status === 'running') {
+    throw new CxvError('RUN_ACTIVE', `run ${record.id} is still going on`, {
+      hint: '`cxv runs` shows when it ends',
+    })
+  }
+  if (record.status === 'finished') {
+    throw new CxvError('RUN_MISMATCH', `run ${record.id} is finished`, {
+      hint: 'start a new one with `cxv run`',
+    })
+  }
+  const live: LiveRun = openLiveRun(ctx, repo.folder, {
+    ...record,
+    status: 'running',
+    endedAt: null,
+    reason: 'running',
+  })
+  try {
+    const config = await storedConfig(ctx, live, given)
+    const list = await live.read('samples.tsv')
+    if (list === undefined) {
+      throw new CxvError('RUN_MISMATCH', `run ${record.id} lost its sample list`, {
+        hint: 'start a new run',
+      })
+    }
+    const samples = decodeSampleList(list, record.sampleList)
+    await refuseMissing(repo, samples)
+    const { engine } = await chooseEngine(ctx, record.engine.name as TrainConfig['engine'])
+    live.update({
+      resumes: [
+        ...record.resumes,
+        { at: ctx.now(), epoch: lastEpoch(await live.read('metrics.jsonl')) },
+      ],
+    })
+    const labels = labelsOf(record)
+    return {
+      dryRun: false,
+      ...(await executeRun(ctx, repo, live, { config, labels, samples, engine, resume: true })),
+    }
+  } catch (error) {
+    if (live.record().status === 'running') {
+      live.update({ status: record.status, endedAt: record.endedAt, reason: record.reason })
+    }
+    throw error
+  } finally {
+    live.close()
+  }
+}
+
+async function storedConfig(
+  ctx: CommandContext,
+  live: LiveRun,
+  given: { readonly file: string; readonly sets: readonly string[] } | undefined,
+): Promise<TrainConfig> {
+  const bytes = await live.read('train.yaml')
+  if (bytes === undefined)
+    throw new CxvError('RUN_MISMATCH', `run ${live.id} lost its train.yaml`, {
+      hint: 'start a new run',
+    })
+  const config = await parseTrainConfig(bytes, { sets: [] })
+  if (given === undefined) return config
+  const asked = encodeTrainConfig(await readTrainConfig(ctx, given.file, given.sets)).split('\n')
+  const kept = encodeTrainConfig(config).split('\n')
+  const differing = asked.filter((line) => !kept.includes(line))
+  if (differing.length > 0) {
+    throw new CxvError(
+      'RUN_MISMATCH',
+      `run ${live.id} was configured otherwise: ${differing
+        .slice(0, 5)
+        .map((l) => l.trim())
+        .join('; ')}`,
+      {
+        hint: `\`cxv run --resume ${live.id}\` alone goes on with what it had; a changed configuration is a new run`,
+        data: { differing },
+      },
+    )
+  }
+  return config
+}
+
+const hostOf = ({ hardware }: RunRecord): string => {
+  const host = isRecord(hardware) ? hardware['host'] : undefined
+  return typeof host === 'string' ? host : 'the machine that made it'
+}
+
+function labelsOf({ pin }: RunRecord): readonly string[] {
+  const labels: unknown = isRecord(pin) ? pin['labels'] : undefined
+  return Array.isArray(labels) ? labels.map(String) : []
+}
+
+/** Epoch of the last whole line of metrics.jsonl; 0 when there is none. */
+function lastEpoch(log: Uint8Array | undefined): number {
+  const last =
+    new TextDecoder()
+      .decode(log ?? new Uint8Array())
+      .trimEnd()
+      .split('\n')
+      .at(-1) ?? ''
+  return Number(/"epoch":(\d+)/.exec(last)?.[1] ?? 0)
+}

@@ -23,7 +23,11 @@ export interface WorkerPort {
  * @param url of the compiled module: `new URL('./x.worker.js', import.meta.url)`
  */
 export function startWorker(url: URL, data: unknown): WorkerHandle {
-  const worker = new Worker(url, { workerData: data })
+  const worker = new Worker(url, {
+    workerData: data,
+    // V8's default lets each thread's nursery grow to 48 MiB; ours hold bytes outside the heap.
+    resourceLimits: { maxYoungGenerationSizeMb: 8 },
+  })
   let stopping = false
   return {
     post: (message, transfer = []) => worker.postMessage(message, [...transfer]),
@@ -61,8 +65,8 @@ export function workerPort(): { readonly port: WorkerPort; readonly data: unknow
   }
 }
 
-/** Threads worth starting for hashing and file calls: one a core, at most eight. */
-export const usefulThreads = (): number => Math.max(1, Math.min(8, availableParallelism()))
+/** Threads worth starting for hashing and file calls: one a core, at most four (docs/decisions/0002). */
+export const usefulThreads = (): number => Math.max(1, Math.min(4, availableParallelism()))
 
 /** Names this thread within its process: `temporaryBeside` counts per thread. */
 export const threadName = (): string => `t${threadId}`

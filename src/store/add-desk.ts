@@ -25,6 +25,7 @@ export function createAddDesk(index: ChunkIndex): AddDesk {
     async ask(worker, kind, stamp, ids) {
       const answers: Answer[] = []
       const unsure: number[] = []
+      const mine = { worker, stamp }
       // Claimed before the first await: two adders must not both be told to store one id.
       ids.forEach((id, i) => {
         const key = pendingKey(kind, id)
@@ -33,7 +34,7 @@ export function createAddDesk(index: ChunkIndex): AddDesk {
           answers.push({ state: 'pending', ...claim })
           return
         }
-        pending.set(key, { worker, stamp })
+        pending.set(key, mine)
         unsure.push(i)
         answers.push({ state: 'new' })
       })

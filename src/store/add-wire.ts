@@ -1,4 +1,4 @@
-import { CxvError, type ErrorCode, type PackId, toHex } from '../base/index.ts'
+import { CxvError, type ErrorCode, type PackId } from '../base/index.ts'
 import type { ObjectKind, PackKind } from '../format/index.ts'
 import type { Answer, FileResult, Progress, RunResult } from './adder.ts'
 import type { Locator } from './types.ts'
@@ -123,6 +123,8 @@ export interface WireRun {
   readonly stamp: number
   readonly waitsFor: ReadonlyMap<number, number>
   readonly progress: Progress
+  readonly readFiles: number
+  readonly readBytes: number
 }
 
 const RECORD_BYTES = 88
@@ -131,6 +133,7 @@ export function encodeRun(run: RunResult): WireRun {
   const records = new Uint8Array(run.files.length * RECORD_BYTES)
   const view = new DataView(records.buffer)
   const failures: { file: number; code: string; message: string }[] = []
+  let readBytes = 0
   run.files.forEach((file, i) => {
     const at = i * RECORD_BYTES
     if (!file.ok) {
@@ -138,6 +141,7 @@ export function encodeRun(run: RunResult): WireRun {
       return
     }
     const { facts } = file
+    readBytes += facts.size
     records.set(file.id, at)
     view.setFloat64(at + 32, facts.size)
     view.setFloat64(at + 40, file.newBytes)
@@ -149,7 +153,8 @@ export function encodeRun(run: RunResult): WireRun {
     view.setUint8(at + 81, file.stored ? 1 : 0)
   })
   const { stamp, waitsFor, progress } = run
-  return { records, failures, stamp, waitsFor, progress }
+  const readFiles = run.files.length - failures.length
+  return { records, failures, stamp, waitsFor, progress, readFiles, readBytes }
 }
 
 export function decodeRun(wire: WireRun): RunResult {
@@ -206,6 +211,7 @@ export function decodeError(wire: WireError): Error {
   })
 }
 
-/** Key of an id among what is pending. */
+/** Key of an id among what is pending: one byte a character, half of what hex would take. */
 export const pendingKey = (kind: ObjectKind, id: Uint8Array): string =>
-  (kind === 'chunk' ? 'c' : 'r') + toHex(id)
+  (kind === 'chunk' ? 'c' : 'r') +
+  Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString('latin1')

@@ -1,4 +1,4 @@
-import { contentId, type Context, toHex } from '../base/index.ts'
+import { type ContentId, type Context, toHex } from '../base/index.ts'
 import { decodeTable } from '../format/index.ts'
 import { sizeIfAny, startWorker, usefulThreads } from '../io/index.ts'
 import { type AddDesk, createAddDesk } from './add-desk.ts'
@@ -7,11 +7,13 @@ import {
   decodeError,
   decodeRun,
   encodeAnswers,
+  encodeRun,
   type FromAdder,
   splitIds,
   type ToAdder,
+  type WireRun,
 } from './add-wire.ts'
-import { createAdder, type FileResult, type Progress, type RunResult } from './adder.ts'
+import { createAdder, type FileResult, type Progress } from './adder.ts'
 import type { ChunkIndex } from './level-index.ts'
 import type { AddedFile, FileToAdd } from './types.ts'
 
@@ -34,7 +36,7 @@ interface AddThread {
 interface Listener {
   progress(progress: Progress): void
   durable(stamp: number): void
-  ran(run: number, result: RunResult): void
+  ran(run: number, result: WireRun): void
   /** No more comes from this thread. */
   settled(error: unknown): void
 }
@@ -50,7 +52,8 @@ interface ThreadState {
 interface Run {
   readonly worker: number
   readonly files: readonly FileToAdd[]
-  result: RunResult | undefined
+  /** Kept packed until its turn: thousands of files may wait for the packs before theirs. */
+  result: WireRun | undefined
 }
 
 export interface AddOptions {
@@ -153,7 +156,8 @@ export async function* addFiles(
         if (run?.result === undefined || failure !== undefined || !isDurable(run)) break
         runs.delete(released++)
         listenerProgress(options, run.result.progress)
-        yield run.files.map((file, i) => addedFile(file, run.result?.files[i]))
+        const results = decodeRun(run.result).files
+        yield run.files.map((file, i) => addedFile(file, results[i]))
       }
       if (states.every((state) => state.settled)) {
         ctx.signal.throwIfAborted()
@@ -180,7 +184,8 @@ function addedFile({ path }: FileToAdd, result: FileResult | undefined): AddedFi
   return {
     path,
     status: result.stored ? 'added' : 'known',
-    id: contentId(toHex(result.id)),
+    // Our own SHA-256: not looked at again.
+    id: toHex(result.id) as ContentId,
     stat: { size, mtimeNs, ctimeNs, ino, dev, executable },
     newBytes: result.newBytes,
   }
@@ -191,7 +196,7 @@ function createFeed(files: Iterable<FileToAdd>): {
   /** Threads worth starting; 0: none, the main one will do; undefined: there are no files. */
   threads(): number | undefined
   next(): readonly FileToAdd[] | undefined
-  learn(result: RunResult): void
+  learn(result: WireRun): void
 } {
   const iterator = files[Symbol.iterator]()
   const peeked: FileToAdd[] = []
@@ -233,11 +238,8 @@ function createFeed(files: Iterable<FileToAdd>): {
       return run.length > 0 ? run : undefined
     },
     learn(result) {
-      for (const file of result.files) {
-        if (!file.ok) continue
-        seenFiles++
-        seenBytes += file.facts.size
-      }
+      seenFiles += result.readFiles
+      seenBytes += result.readBytes
     },
   }
 }
@@ -277,7 +279,7 @@ function createLocalThread(
       next(async () => {
         const result = await adder.addRun(paths)
         listener.durable(adder.durableStamp())
-        listener.ran(run, result)
+        listener.ran(run, encodeRun(result))
       }),
     finish: () =>
       next(async () => {
@@ -328,7 +330,7 @@ function createWorkerThread(
         break
       case 'ran':
         listener.durable(message.durable)
-        listener.ran(message.run, decodeRun(message.result))
+        listener.ran(message.run, message.result)
         break
       case 'finished':
         listener.settled(undefined)

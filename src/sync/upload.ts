@@ -184,13 +184,16 @@ interface SentPack {
 }
 
 /** The bytes of a pack to send. Local damage must not reach the remote: names and frames are checked. */
-async function readPack(send: PackToSend): Promise<SentPack & { readonly bytes: Uint8Array }> {
+async function readPack(
+  send: PackToSend,
+  into: Uint8Array | undefined,
+): Promise<SentPack & { readonly bytes: Uint8Array }> {
   if ('whole' in send) {
     const { id, path, size, kind } = send.whole
     const file = await openForReading(path)
     if (file === undefined) throw lostPack(id)
     try {
-      const bytes = await file.read(0, size)
+      const bytes = await file.read(0, size, into)
       if (sha256(bytes) !== id) throw lostPack(id)
       return { bytes, pack: { id, size, kind }, entries: tableOf(send.whole) }
     } catch (error) {
@@ -252,11 +255,13 @@ export async function uploadPacks(
   const there = await sizesThere(remote, plan)
   const done: SentPack[] = []
   const result = { sent: 0, bytes: 0, alreadyThere: 0 }
+  // Fresh memory for every pack costs more than copying it: what was sent is read into again.
+  const spare: Uint8Array[] = []
   const task = startTask(ctx, `push to ${remote.name}`, 'bytes', total)
   try {
     await forEachBounded(plan, concurrencyOf(remote.backend), async (send) => {
       ctx.signal.throwIfAborted()
-      const { bytes, pack, entries } = await readPack(send)
+      const { bytes, pack, entries } = await readPack(send, spare.pop())
       if ((await there(pack.id)) === pack.size) result.alreadyThere++
       else {
         await remote.backend.put(packKey(pack.id), bytes, { signal: ctx.signal })
@@ -264,6 +269,7 @@ export async function uploadPacks(
         result.bytes += bytes.length
       }
       done.push({ pack, entries })
+      spare.push(new Uint8Array(bytes.buffer))
       task.advance(send.bytes, bytes.length)
     })
   } finally {

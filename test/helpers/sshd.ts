@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, connect } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
@@ -24,12 +24,13 @@ export interface Sshd {
 }
 
 const SSHD = '/usr/sbin/sshd'
+const KEYGEN = 'ssh-keygen'
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 
 /** Why there can be no sshd here, or undefined. */
 export function sshdSkipReason(): string | undefined {
   if (!existsSync(SSHD)) return `${SSHD} is absent (Debian: openssh-server)`
-  for (const program of ['ssh', 'ssh-keygen']) {
+  for (const program of ['ssh', KEYGEN]) {
     if (spawnSync(program, ['-V']).error !== undefined) return `${program} is absent`
   }
   return undefined
@@ -40,10 +41,9 @@ export async function startSshd(): Promise<Sshd> {
   const user = userInfo().username
   const file = (name: string): string => join(folder, name)
   for (const name of ['host', 'client', 'stranger']) {
-    const made = spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file(name)])
+    const made = spawnSync(KEYGEN, ['-q', '-t', 'ed25519', '-N', '', '-f', file(name)])
     if (made.status !== 0) throw new Error(`ssh-keygen failed: ${made.stderr.toString()}`)
   }
-  const { readFile } = await import('node:fs/promises')
   await writeFile(file('authorized'), await readFile(file('client.pub')))
   const port = await freePort()
   const hostKey = (await readFile(file('host.pub'), 'utf8')).split(' ').slice(0, 2).join(' ')

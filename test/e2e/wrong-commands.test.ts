@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict'
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import sharp from 'sharp'
+import { at, list, type Machine, machine } from '../helpers/cli.ts'
+import { tempFolder } from '../helpers/temp.ts'
+
+const top = tempFolder({ after }, 'wrong')
+const repo = join(top, 'xrays')
+const IMAGES = 1_000
+/** Its first half is a PNG. */
+const BROKEN = 'images/00000417.png'
+let ada: Machine
+
+const TRAIN = `version: 1
+task: binary
+data:
+  table: labels
+  label: { column: Finding Labels }
+  group: Patient ID
+label_policy: { positive: [Effusion] }
+image: { size: 16 }
+train: { epochs: 1, batch: 64 }
+`
+
+before(async () => {
+  ada = machine(join(top, 'home'))
+  const images = join(repo, 'images')
+  mkdirSync(images, { recursive: true })
+  // Four pictures are enough: what matters is that there are a thousand files.
+  const pictures = await Promise.all(
+    [0, 1, 2, 3].map((n) =>
+      sharp(
+        Uint8Array.from({ length: 256 }, (_, i) => (i * (n + 3) * 7) % 256),
+        {
+          raw: { width: 16, height: 16, channels: 1 },
+        },
+      )
+        .png()
+        .toBuffer(),
+    ),
+  )
+  const rows = ['Image Index,Finding Labels,Patient ID']
+  for (let i = 0; i < IMAGES; i++) {
+    const name = `${String(i).padStart(8, '0')}.png`
+    const picture = pictures[i % 4] as Buffer
+    const whole = `images/${name}` !== BROKEN
+    writeFileSync(join(images, name), whole ? picture : picture.subarray(0, picture.length / 2))
+    rows.push(`${name},${i % 2 === 0 ? 'Effusion' : 'No Finding'},${i}`)
+  }
+  writeFileSync(join(repo, 'labels.csv'), `${rows.join('\n')}\n`)
+  writeFileSync(join(repo, 'train.yaml'), TRAIN)
+  await ada.ok(repo, 'init')
+  await ada.ok(repo, 'add', '.')
+  await ada.ok(repo, 'table', 'add', 'labels', 'labels.csv', '--key', 'Image Index')
+  await ada.ok(repo, 'commit', '-m', 'a thousand')
+})
+
+/** The same call without --json: a line with the code, a line with the hint, on stderr alone. */
+async function assertText(
+  args: readonly string[],
+  expected: { status: number; code: string; message: RegExp; hint: RegExp },
+): Promise<void> {
+  const { status, stdout, stderr } = await ada.cxv(repo, ...args)
+  assert.equal(status, expected.status, stderr)
+  assert.equal(stdout, '')
+  const told = stderr.slice(stderr.lastIndexOf('cxv: '))
+  const [message = '', hint = ''] = told.split('\nhint: ')
+  assert.match(message, expected.message)
+  assert.ok(message.endsWith(`[${expected.code}]`), message)
+  assert.match(hint, expected.hint)
+  assert.doesNotMatch(stderr, /\bat .*\.js:\d/)
+}
+
+async function assertWrong(
+  args: readonly string[],
+  expected: { status: number; code: string; message: RegExp; hint: RegExp },
+): Promise<unknown> {
+  await assertText(args, expected)
+  const failure = await ada.fails(repo, ...args)
+  assert.equal(failure.status, expected.status)
+  assert.equal(failure.code, expected.code)
+  assert.match(failure.message, expected.message)
+  assert.match(failure.hint, expected.hint)
+  return failure.data
+}
+
+test('a typo in a verb', async () => {
+  await assertWrong(['comit', '-m', 'x'], {
+    status: 2,
+    code: 'USAGE',
+    message: /no verb "comit"/,
+    hint: /cxv commit/,
+  })
+})
+
+test('an option that does not exist', async () => {
+  await assertWrong(['status', '--jsn'], {
+    status: 2,
+    code: 'USAGE',
+    message: /--jsn/,
+    hint: /--json|--help/,
+  })
+})
+
+test('a missing column: as a key, in a question and in train.yaml', async () => {
+  const columns = { status: 2, code: 'COLUMN_UNKNOWN' }
+  await assertWrong(['table', 'add', 'more', 'labels.csv', '--key', 'Image Indx'], {
+    ...columns,
+    message: /no column "Image Indx"/,
+    hint: /"Image Index"/,
+  })
+  await assertWrong(['query', 'select "Patient" from labels'], {
+    ...columns,
+    message: /no column "Patient"/,
+    hint: /"Patient ID"/,
+  })
+  await assertWrong(['run', '--set', 'data.group=Patient', '--dry-run'], {
+    ...columns,
+    message: /"Patient"/,
+    hint: /"Patient ID"/,
+  })
+})
+
+test('a path outside the repository', async () => {
+  writeFileSync(join(top, 'outside.png'), 'x')
+  await assertWrong(['add', '../outside.png'], {
+    status: 2,
+    code: 'PATH_OUTSIDE',
+    message: /outside/,
+    hint: /below .*xrays/,
+  })
+  const { stdout } = await ada.cxv(repo, 'status', '--json')
+  assert.doesNotMatch(stdout, /outside\.png/)
+})
+
+test('a table with two equal keys', async () => {
+  const rows = ['Image Index,Label', 'a.png,1', 'b.png,1', 'c.png,0', 'b.png,0', '']
+  writeFileSync(join(repo, 'twice.csv'), rows.join('\n'))
+  await ada.ok(repo, 'add', 'twice.csv')
+  const data = await assertWrong(['table', 'add', 'twice', 'twice.csv', '--key', 'Image Index'], {
+    status: 2,
+    code: 'TABLE_KEY',
+    message: /"b\.png" 2 times \(lines 3, 5\)/,
+    hint: /correct the rows/,
+  })
+  assert.deepEqual(list(data, 'duplicates'), [{ key: 'b.png', times: 2 }])
+  await ada.ok(repo, 'restore', '--staged', 'twice.csv')
+})
+
+test('a broken PNG among a thousand: it alone is named, before anything is trained', async () => {
+  const data = await assertWrong(['run', 'train.yaml', '--engine', 'wasm'], {
+    status: 14,
+    code: 'IMAGE_UNREADABLE',
+    message: /00000417\.png/,
+    hint: /./,
+  })
+  assert.match(JSON.stringify(data), /00000417/)
+  assert.doesNotMatch(JSON.stringify(data), /00000418/)
+  const runs = await ada.json(repo, 'runs')
+  for (const run of list(runs, 'runs')) assert.notEqual(at(run, 'status'), 'finished')
+})
+
+test('an unknown key of train.yaml, with its line and the nearest', async () => {
+  cpSync(join(repo, 'train.yaml'), join(top, 'train.yaml'))
+  writeFileSync(join(top, 'train.yaml'), TRAIN.replace('epochs:', 'epoch:'))
+  const data = await assertWrong(['run', join(top, 'train.yaml')], {
+    status: 2,
+    code: 'TRAIN_CONFIG_INVALID',
+    message: /line 9: train\.epoch is unknown; did you mean train\.epochs\?/,
+    hint: /train-yaml/,
+  })
+  assert.equal(list(data, 'problems').length, 1)
+})

@@ -80,7 +80,7 @@ function chooseClasses(
       policy.positive.length === 1
         ? (policy.positive[0] ?? 'positive')
         : policy.positive.length === 0
-          ? `not ${policy.normal}`
+          ? 'abnormal'
           : policy.positive.join(' or '),
     ]
   }

@@ -59,7 +59,9 @@ export async function readFileIfAny(
         },
       )
     }
-    return await handle.readFile()
+    const bytes = await handle.readFile()
+    // Not a Buffer: its slice() shares memory where a Uint8Array's copies.
+    return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
   } catch (error) {
     throw fileSystemError(error, path)
   } finally {

@@ -75,7 +75,7 @@ export function decodeWeights(bytes: Uint8Array): DecodedTensors {
   }
   if (start + end !== bytes.length) throw invalid('its length differs from what the header says')
   const tensors = entries.map(({ name, shape, from, to }) => {
-    const copy = bytes.slice(start + from, start + to)
+    const copy = new Uint8Array(bytes.subarray(start + from, start + to))
     const tensor: HostTensor = { shape, data: new Float32Array(copy.buffer) }
     return [name, tensor] as const
   })

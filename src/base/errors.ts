@@ -47,7 +47,6 @@ export const CODES = {
   PACK_CORRUPT: { exit: 14 },
   FORMAT_INVALID: { exit: 14 },
   TOO_LARGE: { exit: 14 },
-  FSCK_FAILED: { exit: 14 },
   // remotes
   REMOTE_UNKNOWN: { exit: 16 },
   REMOTE_EXISTS: { exit: 13 },

@@ -105,7 +105,10 @@ export function isCompressedImage(start: Uint8Array): boolean {
 
 const counts = new Uint16Array(256)
 /** n log2 n */
-const N_LOG_N = Float64Array.from({ length: PROBE_BYTES + 1 }, (_, n) => n * Math.log2(Math.max(1, n)))
+const N_LOG_N = Float64Array.from(
+  { length: PROBE_BYTES + 1 },
+  (_, n) => n * Math.log2(Math.max(1, n)),
+)
 
 /**
  * Estimates order-0 entropy on a sample from the middle (Miller-Madow corrected): 1 µs. A probe by

@@ -1,6 +1,5 @@
 import { CxvError, equalBytes, type PackId, systemCode, toHex } from '../base/index.ts'
 import {
-  checkFrame,
   decodeFrame,
   decodePackHeader,
   decodeTable,
@@ -183,14 +182,4 @@ function scanned(bytes: Uint8Array): PackTable {
     // Its first bytes are gone too; which kind it was matters to nobody who reads it.
   }
   return { kind, entries: scanPack(bytes).entries, damaged: true }
-}
-
-/** Whether the frame at a locator passes its quick check and is the one named. */
-export function isFrameOf(kind: ObjectKind, id: Uint8Array, bytes: Uint8Array): boolean {
-  try {
-    const entry = checkFrame(bytes, 0)
-    return entry.kind === kind && equalBytes(entry.id, id)
-  } catch {
-    return false
-  }
 }

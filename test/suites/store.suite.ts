@@ -143,6 +143,34 @@ export function storeSuite({ test, name, make }: StoreSuite): void {
     assert.deepEqual(Buffer.from(await store.read(sha256(edited))), edited)
   })
 
+  it('a new header leaves the pixels of an uncompressed DICOM as they are stored', async (made) => {
+    const pixels = seededBytes(12, 5_000_000)
+    const dicom = (name: string): Uint8Array => {
+      const element = (tag: number, vr: string, value: Uint8Array, long = false): Buffer => {
+        const head = Buffer.alloc(long ? 12 : 8)
+        head.writeUInt16LE(tag >>> 16, 0)
+        head.writeUInt16LE(tag & 0xffff, 2)
+        head.write(vr, 4, 'latin1')
+        if (long) head.writeUInt32LE(value.length, 8)
+        else head.writeUInt16LE(value.length, 6)
+        return Buffer.concat([head, value])
+      }
+      return Buffer.concat([
+        Buffer.alloc(128),
+        Buffer.from('DICM'),
+        element(0x00020010, 'UI', Buffer.from('1.2.840.10008.1.2.1\0')),
+        element(0x00100010, 'PN', Buffer.from(name)),
+        element(0x7fe00010, 'OW', pixels, true),
+      ])
+    }
+    const named = writeFiles(made.folder, { 'a.dcm': dicom('Doe^Jane') })
+    const anonymous = writeFiles(made.folder, { 'b.dcm': dicom('removed by the study') })
+    await addAll(made.store, named)
+    const [file] = await addAll(made.store, anonymous)
+    assert.ok(file?.status === 'added' && file.newBytes < 2_000, JSON.stringify(file?.status))
+    assert.equal(sha256(await made.store.read(file.id)), file.id)
+  })
+
   it('facts are those of the file; failures are results', async ({ store, folder }) => {
     const files = writeFiles(folder, {
       'run.sh': Buffer.from('#!/bin/sh\n'),

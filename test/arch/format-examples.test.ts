@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { packId } from '../../src/base/index.ts'
+import { decodeFrame, verifyPack } from '../../src/format/index.ts'
+
+const FORMAT = fileURLToPath(new URL('../../../docs/format.md', import.meta.url))
+
+/** The hexadecimal block under `<!-- example: name -->` in docs/format.md. */
+function example(name: string): Uint8Array {
+  const block = new RegExp(`<!-- example: ${name} -->\\s+\`\`\`([0-9a-f\\s]+)\`\`\``)
+  const hex = block.exec(readFileSync(FORMAT, 'utf8'))?.[1]
+  assert.ok(hex !== undefined, `docs/format.md has no example of a ${name}`)
+  return Buffer.from(hex.replace(/\s/g, ''), 'hex')
+}
+
+test('the pack in docs/format.md is one', () => {
+  const bytes = example('pack')
+  const id = packId(createHash('sha256').update(bytes).digest('hex'))
+  const { kind, entries } = verifyPack(id, bytes)
+  assert.deepEqual([kind, entries.length], ['data', 1])
+  assert.equal(Buffer.from(decodeFrame(bytes, entries[0]?.offset).plain).toString(), 'cxv\n')
+})

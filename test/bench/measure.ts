@@ -1,0 +1,70 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { cpus, release, tmpdir, totalmem } from 'node:os'
+import { join } from 'node:path'
+
+export interface Measured {
+  readonly seconds: number
+  readonly cpuSeconds: number
+  /** Largest resident memory of any one process, MiB. */
+  readonly peakMiB: number
+  readonly ok: boolean
+  readonly output: string
+}
+
+const TIME = '/usr/bin/time'
+
+export const timeSkipReason = (): string | undefined =>
+  existsSync(TIME) ? undefined : `${TIME} is absent (Debian: time)`
+
+/** Runs a command as a whole process under time(1). */
+export function measure(
+  command: readonly string[],
+  cwd: string,
+  env: Readonly<Record<string, string>> = {},
+): Measured {
+  const report = join(tmpdir(), `cxv-bench-time-${process.pid}`)
+  const run = spawnSync(TIME, ['-q', '-o', report, '-f', '%e %U %S %M', ...command], {
+    cwd,
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+    maxBuffer: 1 << 28,
+  })
+  const line = existsSync(report)
+    ? (readFileSync(report, 'utf8').trim().split('\n').at(-1) ?? '')
+    : ''
+  rmSync(report, { force: true })
+  const [wall = NaN, user = NaN, system = NaN, rss = NaN] = line.split(' ').map(Number)
+  return {
+    seconds: wall,
+    cpuSeconds: user + system,
+    peakMiB: rss / 1024,
+    ok: run.status === 0,
+    output: `${run.stdout}${run.stderr}`.slice(-2000),
+  }
+}
+
+/** Writes back all dirty pages, so that one command does not pay for the one before it. */
+export const settle = (): void => void spawnSync('sync')
+
+export function machineFacts(): string {
+  const cpu = cpus()
+  return `${cpu.length} x ${cpu[0]?.model.trim() ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.versions.node}`
+}
+
+export function commitFacts(): string {
+  const git = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' })
+  return git.status === 0 ? git.stdout.trim() : 'unknown'
+}
+
+/** A markdown table. */
+export function markdownTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
+  return [
+    `| ${head.join(' | ')} |`,
+    `|${head.map(() => '---').join('|')}|`,
+    ...rows.map((row) => `| ${row.join(' | ')} |`),
+  ].join('\n')
+}

@@ -1,7 +1,5 @@
-import { existsSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
 import test from 'node:test'
+import { TENSORFLOW_SKIP, tensorflowFolder } from '../../test/helpers/tensorflow-folder.ts'
 import { engineSuite } from '../../test/suites/engine.suite.ts'
 import { openEngine } from './engine.ts'
 
@@ -10,12 +8,11 @@ const reference = (): ReturnType<typeof openEngine> => openEngine({ name: 'cpu' 
 engineSuite({ test, name: 'cpu', make: reference, reference })
 engineSuite({ test, name: 'wasm', make: () => openEngine({ name: 'wasm' }), reference })
 
-const folder =
-  process.env['CXV_TEST_TENSORFLOW'] ?? join(homedir(), '.local/share/cxv/engines/tensorflow')
-if (existsSync(join(folder, 'node_modules/@tensorflow'))) {
+const folder = tensorflowFolder()
+if (folder === undefined) {
+  test('tensorflow: the engine suite', { skip: TENSORFLOW_SKIP }, () => {})
+} else {
   const make = (): ReturnType<typeof openEngine> =>
     openEngine({ name: 'tensorflow', tensorflowModule: folder })
   engineSuite({ test, name: 'tensorflow', make, reference })
-} else {
-  test('tensorflow', { skip: `no engine in ${folder}: run cxv engine add tensorflow` }, () => {})
 }

@@ -1,12 +1,13 @@
 import { CxvError, isCxvError, startTask, type Context, type Task } from '../base/index.ts'
 import type { Batch, TrainingData } from '../dataset/types.ts'
 import { assertSameRun, decodeCheckpoint, encodeCheckpoint, type Cursor } from './checkpoint.ts'
+import { evaluate } from './evaluate.ts'
 import { epochMetrics, isBetter, isExhausted } from './epoch.ts'
 import { initialise, type Model } from './layers.ts'
 import { createLoss, isCategorical, positiveWeights, targetsOf } from './losses.ts'
 import { initialOptimizerState, learningRate, optimizerFeed } from './optimizer.ts'
 import { interrupted, predictSplit, turn } from './predict.ts'
-import { report, type Evaluation, type Predictions, type SplitPredictions } from './report.ts'
+import type { Evaluation, Predictions } from './report.ts'
 import { createModel, createPredictStep, createTrainStep, dropoutMask } from './step.ts'
 import type {
   CompiledStep,
@@ -286,10 +287,11 @@ const diverged = ({ optimizer }: TrainSettings, what: string, { epoch, step }: C
 
 /** Validates, writes the epoch's row, moves on to the next epoch. */
 async function endEpoch(session: Session, position: Position, started: number): Promise<void> {
-  const { ctx, request, trainer, clock } = session
+  const { ctx, request, posWeight, trainer, predictor, clock } = session
   const { settings } = request
   const weights = await trainer.read(isModelArray)
-  const val = await predict(session, weights, 'val')
+  await predictor.write(weights)
+  const val = await predictSplit({ ctx, settings, posWeight }, predictor, request.data.val)
   if (!val.probabilities.every((p) => Number.isFinite(p))) {
     throw diverged(settings, 'the validation loss', position.cursor)
   }
@@ -321,19 +323,6 @@ async function endEpoch(session: Session, position: Position, started: number): 
 
 const rate = ({ images, ms }: Session['clock']): number => (ms === 0 ? 0 : (images * 1000) / ms)
 
-async function predict(
-  { ctx, request, posWeight, predictor }: Session,
-  weights: HostTensors,
-  split: 'val' | 'test',
-): Promise<SplitPredictions> {
-  await predictor.write(weights)
-  return predictSplit(
-    { ctx, settings: request.settings, posWeight },
-    predictor,
-    request.data[split],
-  )
-}
-
 async function save(session: Session, { cursor, best }: Position): Promise<void> {
   const { config, request, trainer } = session
   const bytes = encodeCheckpoint({
@@ -356,7 +345,7 @@ async function finish(
   resumed: Cursor | undefined,
 ): Promise<TrainResult> {
   const { ctx, request, model, posWeight, clock } = session
-  const { settings, data } = request
+  const { settings, data, engine } = request
   const last = await session.trainer.read(isModelArray)
   if (best === undefined) {
     ctx.emit({
@@ -365,15 +354,12 @@ async function finish(
       message: `${settings.earlyStop.monitor} was never defined: the last weights are kept as the best`,
     })
   }
-  const chosen = best ?? last
-  const predictions = {
-    val: await predict(session, chosen, 'val'),
-    test: await predict(session, chosen, 'test'),
-  }
   const metadata = weightsMetadata(request)
+  const weights = encodeWeights(best ?? last, metadata)
+  const { predictions, evaluation } = await evaluate(ctx, { settings, data, engine, weights })
   const bestEpoch = cursor.best?.epoch ?? cursor.epoch
   return {
-    best: { bytes: encodeWeights(chosen, metadata), epoch: bestEpoch },
+    best: { bytes: weights, epoch: bestEpoch },
     last: { bytes: encodeWeights(last, metadata), epoch: cursor.epoch },
     history: cursor.history,
     epochs: cursor.epoch,
@@ -384,7 +370,7 @@ async function finish(
     posWeight,
     imagesPerSecond: rate(clock),
     predictions,
-    evaluation: report(settings, data, predictions),
+    evaluation,
   }
 }
 

@@ -19,7 +19,8 @@ export interface Ended {
 
 export interface Started {
   readonly ended: Promise<Ended>
-  kill(): void
+  /** SIGKILL when none is named. */
+  kill(signal?: NodeJS.Signals): void
 }
 
 /** A machine with a user of its own: nothing of the real home folder is seen. */
@@ -107,7 +108,7 @@ export function startProgram(
       child.on('error', reject)
       child.on('close', (status, signal) => resolve({ status, signal, stdout, stderr }))
     }),
-    kill: () => void child.kill('SIGKILL'),
+    kill: (signal = 'SIGKILL') => void child.kill(signal),
   }
 }
 

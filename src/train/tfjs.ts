@@ -8,7 +8,10 @@ const require = createRequire(import.meta.url)
  * registers no gradients under CommonJS, and its ES modules import without extensions, which Node refuses.
  */
 export function loadTfjs(): Tf {
-  return require('@tensorflow/tfjs') as Tf
+  const tf = require('@tensorflow/tfjs') as Tf
+  // Without it the cpu backend prints an advertisement of tfjs-node.
+  tf.enableProdMode()
+  return tf
 }
 
 interface WasmBackendModule {

@@ -26,7 +26,6 @@ function sha256Id(text: string): string {
   return text
 }
 
-export const chunkId = (text: string): ChunkId => sha256Id(text) as ChunkId
 export const contentId = (text: string): ContentId => sha256Id(text) as ContentId
 export const packId = (text: string): PackId => sha256Id(text) as PackId
 export const sampleListId = (text: string): SampleListId => sha256Id(text) as SampleListId

@@ -9,12 +9,11 @@ import {
   loadavg,
   platform,
   release,
-  tmpdir,
   totalmem,
   userInfo as osUser,
 } from 'node:os'
 
-export { homedir, hostname, tmpdir }
+export { homedir, hostname }
 
 /** The login name, or `unknown` where the system has none for this user id. */
 export function userName(): string {

@@ -2,8 +2,8 @@
  * Run records: written while a run lives, sealed as a git commit under its data, walked both ways.
  * Not its concern: how a run trains (train), how a pin is resolved (dataset), how runs travel (sync).
  */
-export { type LiveRun, newRunId, openLiveRun, readLiveRun, runsFolder } from './live-run.ts'
-export { findRun, type KnownRun, listRuns, readRunFile, runsByCommit, sealRun } from './runs.ts'
+export { type LiveRun, newRunId, openLiveRun } from './live-run.ts'
+export { findRun, type KnownRun, listRuns, runsByCommit, sealRun } from './runs.ts'
 export {
   type AskedImage,
   samplesOf,

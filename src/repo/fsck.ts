@@ -1,4 +1,5 @@
 import { type CommitId, type ContentId, type Context, startTask } from '../base/index.ts'
+import { decodeRunContents } from '../format/index.ts'
 import type { VerifyReport } from '../store/types.ts'
 import { readStage } from './stage.ts'
 import type { Repository } from './types.ts'
@@ -47,6 +48,14 @@ export async function checkRepository(
       commits++
       for (const row of await repo.history.manifest(commit.id)) {
         if (!uses.has(row.id)) uses.set(row.id, { path: row.path, commit: commit.id })
+      }
+    }
+    for (const { name, id } of await repo.history.refs('refs/runs/')) {
+      const bytes = await repo.history.readFile(id, 'contents.json')
+      if (bytes === undefined) continue
+      for (const content of decodeRunContents(bytes)) {
+        const path = `${name.slice('refs/runs/'.length)}/${content.name}`
+        if (!uses.has(content.id)) uses.set(content.id, { path, commit: id })
       }
     }
     const store = await repo.store()

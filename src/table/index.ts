@@ -3,7 +3,7 @@
  * Not its concern: which images a training uses (dataset).
  */
 export { coverage, declareTable, type TableReport } from './declare.ts'
-export { type Cell, columnUnknown, type QueryResult, quoteName, quoteText } from './duckdb.ts'
+export { type Cell, columnUnknown, type QueryResult, quoteName } from './duckdb.ts'
 export { diffTables, type TableDiff } from './diff.ts'
 export {
   joinedView,

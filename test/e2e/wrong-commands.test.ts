@@ -116,6 +116,16 @@ test('a missing column: as a key, in a question and in train.yaml', async () => 
     message: /no column "Patient"/,
     hint: /"Patient ID"/,
   })
+  await assertWrong(['trace', '--where', '"Patient IDD" = 4'], {
+    ...columns,
+    message: /no column "Patient IDD"/,
+    hint: /"Patient ID"/,
+  })
+  await assertWrong(['run', '--set', 'data.where="Patient IDD" = 4', '--dry-run'], {
+    ...columns,
+    message: /no column "Patient IDD"/,
+    hint: /"Patient ID"/,
+  })
   await assertWrong(['run', '--set', 'data.group=Patient', '--dry-run'], {
     ...columns,
     message: /"Patient"/,

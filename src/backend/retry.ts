@@ -22,7 +22,9 @@ export function withRetry(ctx: Context, inner: Backend, options: RetryOptions = 
   /** Waits, or rethrows when there is no sense in another call. */
   const again = async (error: unknown, what: string, attempt: number): Promise<void> => {
     const passing = isCxvError(error) && error.retryable && error.data['final'] !== true
-    if (!passing || attempt >= attempts || ctx.signal.aborted) throw error
+    // Ctrl-C reaches ssh as well: that the line broke is then not the news.
+    ctx.signal.throwIfAborted()
+    if (!passing || attempt >= attempts) throw error
     const jitter = 0.5 + (ctx.random(1)[0] ?? 0) / 512
     const waitMs = Math.round(Math.min(LONGEST_WAIT_MS, firstWaitMs * 2 ** (attempt - 1)) * jitter)
     ctx.emit({ type: 'retry', what, attempt, waitMs, reason: error.message })

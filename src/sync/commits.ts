@@ -1,14 +1,5 @@
-import {
-  type CommitId,
-  type Context,
-  type ContentId,
-  contentId,
-  CxvError,
-  isCxvError,
-  isRecord,
-  isSha256,
-  parseJsonBytes,
-} from '../base/index.ts'
+import { type CommitId, type ContentId, type Context, isCxvError } from '../base/index.ts'
+import { decodeRunContents } from '../format/index.ts'
 import type { History } from '../history/types.ts'
 import type { Divergence } from './types.ts'
 
@@ -97,39 +88,17 @@ export async function contentsOf(
   return contents
 }
 
-interface RecordContent {
-  readonly id: ContentId
-  readonly name: string
-}
-
-/** @throws CxvError FORMAT_INVALID */
-export async function recordContents(
+/** What a run's record keeps in the store: weights, plots. @throws CxvError FORMAT_INVALID */
+async function recordContents(
   history: History,
   run: CommitId,
-): Promise<readonly RecordContent[]> {
+): Promise<readonly { readonly id: ContentId; readonly name: string }[]> {
   const bytes = await history.readFile(run, CONTENTS_FILE, CONTENTS_MAX_BYTES)
   if (bytes === undefined) return []
-  const invalid = (cause?: unknown): CxvError =>
-    new CxvError(
-      'FORMAT_INVALID',
-      `${CONTENTS_FILE} of ${run.slice(0, 10)} is not a list of contents`,
-      {
-        cause,
-      },
-    )
-  let rows: unknown
-  try {
-    rows = parseJsonBytes(bytes)
-  } catch (cause) {
-    throw invalid(cause)
-  }
-  if (!Array.isArray(rows)) throw invalid()
-  return rows.map((row: unknown) => {
-    if (!isRecord(row)) throw invalid()
-    const { id, name } = row
-    if (typeof id !== 'string' || !isSha256(id) || typeof name !== 'string') throw invalid()
-    return { id: contentId(id), name: `${run.slice(0, 10)}:${name}` }
-  })
+  return decodeRunContents(bytes).map(({ id, name }) => ({
+    id,
+    name: `${run.slice(0, 10)}:${name}`,
+  }))
 }
 
 /** How the remote's commit differs from the local one; both are here. */

@@ -23,7 +23,6 @@ import {
   frameLength,
   PACK_FOOTER_BYTES,
   PACK_HEADER_BYTES,
-  PACK_MAX_FRAMES,
   PACK_TARGET_BYTES,
   type PackEntry,
   type PackKind,
@@ -46,6 +45,8 @@ const WHOLE_PACK_FROM_BYTES = 4 << 20
 const WHOLE_PACK_SHARE = 0.5
 /** Up to so many packs are asked for one by one; more are found by one list. */
 const STAT_UP_TO = 4
+/** As the store closes its own packs. */
+const BUNDLE_MAX_FRAMES = 16_384
 
 interface LocalPack {
   readonly id: PackId
@@ -170,7 +171,7 @@ function bundle(kind: PackKind, frames: readonly FramePlace[]): PackToSend[] {
   }
   for (const frame of frames) {
     const more = frameLength(frame.entry) + TABLE_ENTRY_BYTES
-    if (bytes + more > PACK_TARGET_BYTES || at.length >= PACK_MAX_FRAMES) close()
+    if (bytes + more > PACK_TARGET_BYTES || at.length >= BUNDLE_MAX_FRAMES) close()
     at.push(frame)
     bytes += more
   }

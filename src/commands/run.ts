@@ -182,10 +182,11 @@ async function startRun(ctx: CommandContext, repo: Repository, plan: RunPlan): P
     resumes: [],
     reason: 'running',
   }
-  const live = openLiveRun(ctx, repo.folder, record)
-  live.write('samples.tsv', resolution.sampleList)
-  live.write('train.yaml', utf8(encodeTrainConfig(config)))
-  if (patch !== null) live.write('code.patch', patch)
+  const live = openLiveRun(ctx, repo.folder, record, {
+    'samples.tsv': resolution.sampleList,
+    'train.yaml': utf8(encodeTrainConfig(config)),
+    ...(patch === null ? {} : { 'code.patch': patch }),
+  })
   ctx.emit({ type: 'note', message: `run ${record.id}: ${live.folder}` })
   const execution = {
     config,

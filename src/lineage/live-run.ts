@@ -55,10 +55,19 @@ export interface LiveRun {
 
 export const runsFolder = (cxvFolder: string): string => join(cxvFolder, 'runs')
 
-/** Opens a run folder for writing and starts its heartbeat. */
-export function openLiveRun(ctx: Context, cxvFolder: string, first: RunRecord): LiveRun {
+/**
+ * Opens a run folder for writing and starts its heartbeat.
+ * @param files durable before the record is there, so that a run which is seen can be resumed
+ */
+export function openLiveRun(
+  ctx: Context,
+  cxvFolder: string,
+  first: RunRecord,
+  files: Readonly<Record<string, Uint8Array>> = {},
+): LiveRun {
   const folder = join(runsFolder(cxvFolder), first.id)
   makeFolder(folder)
+  for (const [name, bytes] of Object.entries(files)) writeFileAtomic(join(folder, name), bytes)
   let record = first
   const beat = (): void =>
     writeFileFast(

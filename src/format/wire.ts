@@ -58,7 +58,9 @@ export function encodeMessage(message: Message): readonly Uint8Array[] {
   view.setUint32(12, message.body.length, true)
   head.set(header, PREFIX_LENGTH)
   const trailer = new Uint8Array(TRAILER_LENGTH)
-  new DataView(trailer.buffer).setUint32(0, crc32(message.body, crc32(head)), true)
+  // zlib forgets the value so far when it is given no bytes at a null address.
+  const sum = message.body.length === 0 ? crc32(head) : crc32(message.body, crc32(head))
+  new DataView(trailer.buffer).setUint32(0, sum, true)
   return message.body.length === 0 ? [head, trailer] : [head, message.body, trailer]
 }
 

@@ -50,7 +50,7 @@ const META_REBUILDING = 'mrebuilding'
 const CHUNK = 0x63
 const RECIPE = 0x72
 const PACK = 0x70
-const CACHE = 0x78
+const CACHE_PREFIX = 'x'
 const LOCATOR_BYTES = 16
 const PACK_ROW_BYTES = 48
 const BATCH = 8_192
@@ -299,13 +299,10 @@ async function createIndex(db: Db, mark: string): Promise<ChunkIndex> {
 
 type Guarded = <T>(work: () => Promise<T>) => Promise<T>
 
-const cacheKey = (key: string): Uint8Array => {
-  const text = utf8(key)
-  const out = new Uint8Array(text.length + 1)
-  out[0] = CACHE
-  out.set(text, 1)
-  return out
-}
+// From Node's pool: an array of its own for each of 100,000 keys is a burden to the garbage collector.
+const cacheKey = (key: string): Uint8Array => Buffer.from(CACHE_PREFIX + key)
+const keyText = (key: Uint8Array): string =>
+  Buffer.from(key.buffer, key.byteOffset + 1, key.byteLength - 1).toString()
 
 function createCacheSpace(db: Db, guarded: Guarded): CacheSpace {
   return {
@@ -325,20 +322,21 @@ function createCacheSpace(db: Db, guarded: Guarded): CacheSpace {
         for (;;) {
           const batch = await guarded(() => iterator.nextv(2_000))
           if (batch.length === 0) return
-          yield batch.map(([key, value]) => [fromUtf8(key.subarray(1)), value] as const)
+          yield batch.map(([key, value]) => [keyText(key), value] as const)
         }
       } finally {
         await iterator.close()
       }
     },
     async write(changes) {
-      const operations = [...changes].map(([key, value]) =>
-        value === undefined
-          ? { type: 'del' as const, key: cacheKey(key) }
-          : { type: 'put' as const, key: cacheKey(key), value },
-      )
+      const batch = db.batch()
+      for (const [key, value] of changes) {
+        if (value === undefined) batch.del(cacheKey(key))
+        else batch.put(cacheKey(key), value)
+      }
       // The stage lives here: what `add` reported must survive a power cut.
-      if (operations.length > 0) await guarded(() => db.batch(operations, { sync: true }))
+      if (batch.length > 0) await guarded(() => batch.write({ sync: true }))
+      else await batch.close()
     },
   }
 }

@@ -60,6 +60,10 @@ export const frameLength = (entry: Pick<PackEntry, 'storedLength'>): number =>
 const viewOf = (bytes: Uint8Array): DataView =>
   new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
+/** Not `slice`: a Buffer's is no copy, and an id must not keep its whole pack alive. */
+const copyOf = (bytes: Uint8Array, from: number, to: number): Uint8Array =>
+  new Uint8Array(bytes.subarray(from, to))
+
 const corrupt = (why: string, cause?: unknown): CxvError =>
   new CxvError('PACK_CORRUPT', `damaged pack: ${why}`, { cause })
 
@@ -120,7 +124,7 @@ export function decodeFrameHeader(bytes: Uint8Array, at: number): PackEntry {
   return checkedEntry({
     kind: view.getUint8(5),
     codec: view.getUint8(6),
-    id: bytes.slice(at + 8, at + 40),
+    id: copyOf(bytes, at + 8, at + 40),
     offset: at,
     storedLength: view.getUint32(40, true),
     plainLength: view.getUint32(44, true),
@@ -272,7 +276,7 @@ export function decodeTable(tail: Uint8Array, packBytes: number): PackEntry[] {
     const entry = checkedEntry({
       kind: view.getUint8(at + 32),
       codec: view.getUint8(at + 33),
-      id: table.slice(at, at + 32),
+      id: copyOf(table, at, at + 32),
       offset: view.getUint32(at + 36, true),
       storedLength: view.getUint32(at + 40, true),
       plainLength: view.getUint32(at + 44, true),

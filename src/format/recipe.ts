@@ -68,7 +68,7 @@ export function decodeRecipe(contentId: Uint8Array, bytes: Uint8Array): Recipe {
   for (let at = HEAD_BYTES; at < end; at += PART_BYTES) {
     const length = view.getUint32(at + 32, true)
     if (length === 0 || length > CHUNK_MAX_BYTES) throw invalid('a chunk length is out of bounds')
-    parts.push({ id: bytes.slice(at, at + 32), length })
+    parts.push({ id: new Uint8Array(bytes.subarray(at, at + 32)), length })
     size += length
   }
   if (view.getBigUint64(8, true) !== BigInt(size)) throw invalid('its chunks do not add up')

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os'
+import { setFlagsFromString } from 'node:v8'
 import { isMainThread, parentPort, threadId, Worker, workerData } from 'node:worker_threads'
 
 /** A worker thread and the messages it sends. */
@@ -70,3 +71,12 @@ export const usefulThreads = (): number => Math.max(1, Math.min(4, availablePara
 
 /** Names this thread within its process: `temporaryBeside` counts per thread. */
 export const threadName = (): string => `t${threadId}`
+
+/**
+ * Lets the heaps of this process grow to 1.6 times what lives in them before they are collected, not
+ * to V8's two to four times. For work over very many small objects. @returns undoes it
+ */
+export function tightenHeaps(): () => void {
+  setFlagsFromString('--heap-growing-percent=60')
+  return () => setFlagsFromString('--heap-growing-percent=0')
+}

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { type Context, CxvError, nearest, printable, startTask } from '../base/index.ts'
 import { lstatIfAny } from '../io/index.ts'
-import type { AddedFile } from '../store/types.ts'
+import type { AddedFile, FileToAdd } from '../store/types.ts'
 import { openIgnoreRules, parentOf } from './ignore.ts'
 import { type ScannedFile, scanWorkTree, statOf } from './scan.ts'
 import { readStage, stageChange, unstageChange } from './stage.ts'
@@ -80,14 +80,18 @@ export async function stageFiles(
       if (lost.has(id)) toRead.push(file)
       else stagePut({ path: file.path, id, size: file.stat.size, executable: file.stat.executable })
     }
-    toRead.sort((a, b) => (a.path < b.path ? -1 : 1))
     const total = toRead.reduce((sum, file) => sum + file.stat.size, 0)
     report.bytes = targets.files.reduce((sum, file) => sum + file.stat.size, 0)
+    const queue = toRead.map((file) => file.path).sort()
+    // The facts of what was scanned are let go: V8's heap grows to several times what lives in it.
+    for (const list of [toRead, fresh, targets.files]) list.length = 0
+    cache.clear()
     const task = startTask(ctx, 'adding', 'bytes', total)
     const startedAt = ctx.now()
     try {
-      const sources = toRead.map(({ path }) => ({ path, absolutePath: join(repo.root, path) }))
-      const added = store.addFiles(sources, { onBytes: (_files, bytes) => task.advance(bytes) })
+      const added = store.addFiles(sourcesOf(repo.root, queue), {
+        onBytes: (_files, bytes) => task.advance(bytes),
+      })
       for await (const batch of added) {
         for (const file of batch) {
           if (file.status === 'failed') {
@@ -116,13 +120,17 @@ export async function stageFiles(
   })
 }
 
+function* sourcesOf(root: string, paths: readonly string[]): Generator<FileToAdd> {
+  for (const path of paths) yield { path, absolutePath: join(root, path) }
+}
+
 const cachedStat = (
   file: Exclude<AddedFile, { status: 'failed' }>,
   checkedAt: number,
 ): CacheChange => statChange(file.path, { ...file.stat, id: file.id, checkedAt })
 
 interface Targets {
-  readonly files: readonly ScannedFile[]
+  readonly files: ScannedFile[]
   readonly gone: readonly string[]
   readonly skipped: readonly { readonly path: string; readonly why: string }[]
 }

@@ -305,7 +305,7 @@ async function chunkOfSpan(
     if (bytes !== undefined) {
       const frame = bytes.subarray(from, from + layout.at.length)
       // A copy: what the caller keeps must not keep the whole span alive.
-      return decodeLocated('chunk', layout.id, layout.at, frame).slice()
+      return new Uint8Array(decodeLocated('chunk', layout.id, layout.at, frame))
     }
   } catch (error) {
     if (!isCxvError(error, 'CHUNK_CORRUPT')) throw error

@@ -1,5 +1,12 @@
 import { CxvError, fromUtf8, packId, type PackId, systemCode, toHex, utf8 } from '../base/index.ts'
-import { frameLength, type ObjectKind, type PackEntry, type PackKind } from '../format/index.ts'
+import {
+  FRAME_HEADER_BYTES,
+  frameLength,
+  type ObjectKind,
+  type PackEntry,
+  type PackKind,
+  RECIPE_MAX_BYTES,
+} from '../format/index.ts'
 import {
   crashPoint,
   makeFolder,
@@ -54,6 +61,7 @@ const CACHE_PREFIX = 'x'
 const LOCATOR_BYTES = 16
 const PACK_ROW_BYTES = 48
 const BATCH = 8_192
+const MAX_FRAME_BYTES = FRAME_HEADER_BYTES + RECIPE_MAX_BYTES
 
 interface LevelError {
   readonly code: string | undefined
@@ -241,7 +249,7 @@ async function createIndex(db: Db, mark: string): Promise<ChunkIndex> {
     const offset = view.getUint32(4, true)
     const length = view.getUint32(8, true)
     // A damaged pack may be shorter than its frames once were.
-    if (offset + length > row.sizeBytes) return undefined
+    if (offset + length > row.sizeBytes || length > MAX_FRAME_BYTES) return undefined
     return { pack: row.id, offset, length, plainLength: view.getUint32(12, true) }
   }
 
@@ -343,7 +351,8 @@ function createCacheSpace(db: Db, guarded: Guarded): CacheSpace {
 
 /** The first key after all that start with these bytes. */
 function afterPrefix(prefix: Uint8Array): Uint8Array {
-  const out = prefix.slice()
+  // Not slice(): a Buffer's is no copy.
+  const out = new Uint8Array(prefix)
   for (let i = out.length - 1; i >= 0; i--) {
     if (out[i]! < 0xff) {
       out[i]!++

@@ -54,7 +54,8 @@ export function createMaterialiser(packs: string): Materialiser {
     const at = places[i]!
     if (at.pack !== spanPack || at.offset < spanFrom || at.offset + at.length > spanEnd) {
       let end = at.offset + at.length
-      for (const next of places.slice(i + 1, i + 4_096)) {
+      for (let k = i + 1; k < places.length; k++) {
+        const next = places[k]!
         const nextEnd = next.offset + next.length
         if (next.pack !== at.pack || next.offset < at.offset || next.offset > end + GAP_BYTES) break
         if (nextEnd - at.offset > buffer.length) break

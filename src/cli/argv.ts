@@ -78,10 +78,24 @@ export async function parseArgs(command: AnyCommand, argv: readonly string[]): P
       help = output
     },
   )
-  if (help !== '' && problem === undefined) return { help }
+  if (help !== '' && problem === undefined) return { help: withPlaceholders(help, options) }
   if (problem !== undefined) throw usageError(command, problem, Object.keys(options))
   if (!isRecord(parsed)) throw new Error('yargs returned no object')
   return { args: collect(command, options, positionals, parsed) }
+}
+
+/** Writes `--rev REV` where the column leaves room for it: yargs has no word for what an option takes. */
+function withPlaceholders(help: string, options: Readonly<Record<string, OptionSpec>>): string {
+  let text = help
+  for (const [name, { placeholder }] of Object.entries(options)) {
+    if (placeholder === undefined) continue
+    text = text.replace(new RegExp(`(--${name})( +)`), (all, option: string, gap: string) =>
+      gap.length < placeholder.length + 3
+        ? all
+        : `${option} ${placeholder}${' '.repeat(gap.length - placeholder.length - 1)}`,
+    )
+  }
+  return text
 }
 
 const describe = (command: AnyCommand): string => command.summary
@@ -103,7 +117,6 @@ function yargsOption(spec: OptionSpec) {
     ...(spec.alias === undefined ? {} : { alias: spec.alias }),
     ...(spec.choices === undefined ? {} : { choices: spec.choices }),
     ...(spec.required ? { demandOption: true } : {}),
-    ...(spec.placeholder === undefined ? {} : { defaultDescription: spec.placeholder }),
     requiresArg: spec.type !== 'boolean',
   }
 }

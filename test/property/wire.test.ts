@@ -50,6 +50,17 @@ void test('messages come back whole, however the stream is cut', () => {
   )
 })
 
+void test('an empty body at no address is an empty body', () => {
+  const body = new Uint8Array(Buffer.allocUnsafeSlow(0).buffer)
+  const sent: Message = { type: 'ok', id: 3, header: { found: true }, body }
+  assert.deepEqual(
+    createMessageReader()
+      .push(concatBytes(encodeMessage(sent)))
+      .map(plain),
+    [plain(sent)],
+  )
+})
+
 void test('a flipped bit is never a message', () => {
   fc.assert(
     fc.property(message, fc.nat(), fc.integer({ min: 0, max: 7 }), (m, where, bit) => {

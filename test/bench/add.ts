@@ -1,30 +1,31 @@
-import { spawnSync } from 'node:child_process'
 import { createCipheriv, createHash } from 'node:crypto'
 import {
   cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   rmSync,
+  statSync,
   statfsSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import {
-  commitFacts,
   machineFacts,
   markdownTable,
   measure,
   type Measured,
   settle,
   timeSkipReason,
+  say,
 } from './measure.ts'
+import { CXV, cxvPeer, installDvc, type Peer, peers, type Step } from './peers.ts'
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
-const CXV = [process.execPath, join(ROOT, 'bin', 'cxv.js')]
 
 type SetName = 'A' | 'B'
 const SETS = {
@@ -32,11 +33,28 @@ const SETS = {
   B: { files: 112_120, bytes: 2_000, perFolder: 1000, what: '112,120 files of 2 KB' },
 } as const
 
-type Step = 'add' | 'status' | 'commit' | 'push' | 'clone'
 const STEPS: readonly Step[] = ['add', 'status', 'commit', 'push', 'clone']
-type Results = Map<string, Map<Step, Measured>>
+/** By tool, by step, one for each round. */
+type Results = Map<string, Map<Step, Measured[]>>
 
-const say = (text: string): void => void process.stdout.write(`${text}\n`)
+/** The round of median time, with the largest memory of all; not ok unless all are. */
+function typical(rounds: readonly Measured[] | undefined): Measured | undefined {
+  const sorted = [...(rounds ?? [])].sort((a, b) => a.seconds - b.seconds)
+  const middle = sorted[Math.floor((sorted.length - 1) / 2)]
+  return (
+    middle && {
+      ...middle,
+      peakMiB: Math.max(...sorted.map((m) => m.peakMiB)),
+      ok: sorted.every((m) => m.ok),
+    }
+  )
+}
+
+function range(rounds: readonly Measured[] | undefined): string {
+  const seconds = (rounds ?? []).map((m) => m.seconds)
+  if (seconds.length < 2) return ''
+  return ` [${Math.min(...seconds).toFixed(2)} to ${Math.max(...seconds).toFixed(2)}]`
+}
 
 /** Bytes that no compressor shrinks, as PNGs are; the same at every run. */
 function makeSet(folder: string, set: SetName, scale: number): void {
@@ -52,150 +70,18 @@ function makeSet(folder: string, set: SetName, scale: number): void {
   }
 }
 
-interface Peer {
-  readonly name: string
-  readonly skip?: string
-  readonly version: string
-  /** Runs the steps in its own folder, which holds the data as `data/`. */
-  run(
-    folder: string,
-    env: Readonly<Record<string, string>>,
-  ): Iterable<readonly [Step, readonly string[], string]>
+/** Whether both hold the same files by name and size: a clone that brought nothing is no fast clone. */
+function sameFiles(a: string, b: string): boolean {
+  const sizes = (folder: string): string =>
+    readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((e) => e.isFile())
+      .map((e) => `${e.name} ${statSync(join(e.parentPath, e.name)).size}`)
+      .sort()
+      .join('\n')
+  return existsSync(b) && sizes(a) === sizes(b)
 }
 
-const sh = (script: string): readonly string[] => ['sh', '-ec', script]
-
-function versionOf(command: readonly string[]): string | undefined {
-  const [program = '', ...args] = command
-  const run = spawnSync(program, args, { encoding: 'utf8' })
-  return run.status === 0 ? (run.stdout.trim().split('\n')[0] ?? '') : undefined
-}
-
-function absent(name: string, hint: string): Peer {
-  return { name, skip: `${name} is absent (${hint})`, version: '', run: () => [] }
-}
-
-function peers(dvc: string | undefined): readonly Peer[] {
-  const cp: Peer = {
-    name: 'cp',
-    version: 'cp -r, then sync -f',
-    *run(folder) {
-      yield ['add', sh('cp -r data copy && sync -f copy'), folder]
-      yield ['clone', sh('cp -r copy copy2 && sync -f copy2'), folder]
-    },
-  }
-  const resticVersion = versionOf(['restic', 'version'])
-  const restic: Peer =
-    resticVersion === undefined
-      ? absent('restic', 'Debian: restic')
-      : {
-          name: 'restic',
-          version: resticVersion,
-          *run(folder) {
-            spawnSync('restic', ['init', '-q', '-r', 'store'], {
-              cwd: folder,
-              env: { ...process.env, RESTIC_PASSWORD: 'x' },
-            })
-            yield ['add', ['restic', '-q', '-r', 'store', 'backup', 'data'], folder]
-            yield ['status', ['restic', '-q', '-r', 'store', 'backup', 'data'], folder]
-            yield [
-              'clone',
-              ['restic', '-q', '-r', 'store', 'restore', 'latest', '--target', 'copy'],
-              folder,
-            ]
-          },
-        }
-  const lfsVersion = versionOf(['git-lfs', 'version'])
-  const lfs: Peer =
-    lfsVersion === undefined
-      ? absent('git-lfs', 'Debian: git-lfs')
-      : {
-          name: 'git-lfs',
-          version: lfsVersion,
-          *run(folder, env) {
-            spawnSync(
-              'sh',
-              [
-                '-ec',
-                'git init -q -b main . && git config user.name x && git config user.email x@y && git lfs install --local && git lfs track "*.png" && git add .gitattributes && git init -q --bare ../remote.git && git remote add origin "file://$PWD/../remote.git" && git config lfs.url "file://$PWD/../remote.git"',
-              ],
-              { cwd: folder, env: { ...process.env, ...env } },
-            )
-            yield ['add', ['git', 'add', 'data'], folder]
-            yield ['commit', ['git', 'commit', '-qm', 'first'], folder]
-            yield ['status', ['git', 'status'], folder]
-            yield ['push', ['git', 'push', '-q', 'origin', 'main'], folder]
-            yield [
-              'clone',
-              sh('git lfs install && git clone -q "file://$PWD/../remote.git" ../clone'),
-              folder,
-            ]
-          },
-        }
-  const dvcPeer: Peer =
-    dvc === undefined
-      ? absent('dvc', 'PyPI could not be reached')
-      : {
-          name: 'dvc',
-          version: `DVC ${versionOf([dvc, '--version']) ?? ''}`,
-          *run(folder, env) {
-            spawnSync(
-              'sh',
-              [
-                '-ec',
-                `git init -q -b main . && git config user.name x && git config user.email x@y && "${dvc}" init -q && "${dvc}" config core.analytics false && mkdir ../remote && "${dvc}" remote add -q -d r "$PWD/../remote"`,
-              ],
-              { cwd: folder, env: { ...process.env, ...env } },
-            )
-            yield ['add', [dvc, 'add', '-q', 'data'], folder]
-            yield ['status', [dvc, 'status', '-q'], folder]
-            yield ['commit', sh('git add -A && git commit -qm first'), folder]
-            yield ['push', [dvc, 'push', '-q'], folder]
-            yield [
-              'clone',
-              sh(`git clone -q . ../clone && cd ../clone && "${dvc}" pull -q`),
-              folder,
-            ]
-          },
-        }
-  return [cp, restic, lfs, dvcPeer]
-}
-
-const cxvPeer: Peer = {
-  name: 'cxv',
-  version: `cxv at ${commitFacts()}`,
-  *run(folder) {
-    spawnSync(CXV[0] ?? '', [CXV[1] ?? '', 'init'], { cwd: folder })
-    spawnSync(CXV[0] ?? '', [CXV[1] ?? '', 'remote', 'add', 'r', join(folder, '..', 'remote')], {
-      cwd: folder,
-    })
-    yield ['add', [...CXV, 'add', 'data'], folder]
-    yield ['commit', [...CXV, 'commit', '-m', 'first'], folder]
-    yield ['status', [...CXV, 'status'], folder]
-    yield ['push', [...CXV, 'push'], folder]
-    yield [
-      'clone',
-      [...CXV, 'clone', join(folder, '..', 'remote'), join(folder, '..', 'clone')],
-      folder,
-    ]
-  },
-}
-
-/** DVC in a virtual environment of the bench's own. */
-function installDvc(folder: string): string | undefined {
-  const given = process.env['CXV_BENCH_DVC']
-  if (given !== undefined && existsSync(given)) return given
-  const venv = join(folder, 'venv')
-  say('installing DVC from PyPI into a virtual environment')
-  const made = spawnSync('python3', ['-m', 'venv', venv])
-  if (made.status !== 0) return undefined
-  const installed = spawnSync(join(venv, 'bin', 'pip'), ['install', '-q', 'dvc'], {
-    timeout: 600_000,
-  })
-  return installed.status === 0 ? join(venv, 'bin', 'dvc') : undefined
-}
-
-function runPeer(peer: Peer, base: string, set: SetName): Map<Step, Measured> {
+function runPeer(peer: Peer, base: string, set: SetName, results: Map<Step, Measured[]>): void {
   const top = join(base, `${peer.name}-${set}`)
   const work = join(top, 'work')
   const home = join(top, 'home')
@@ -209,17 +95,17 @@ function runPeer(peer: Peer, base: string, set: SetName): Map<Step, Measured> {
     CXV_AUTHOR_NAME: 'bench',
     CXV_AUTHOR_EMAIL: 'bench@localhost',
   }
-  const results = new Map<Step, Measured>()
   for (const [step, command, cwd] of peer.run(work, env)) {
     settle()
-    const measured = measure(command, cwd, env)
-    results.set(step, measured)
+    const ran = measure(command, cwd, env)
+    const whole = step !== 'clone' || sameFiles(join(work, 'data'), join(work, peer.cloned))
+    const measured = whole ? ran : { ...ran, ok: false, output: 'the clone lacks files' }
+    results.set(step, [...(results.get(step) ?? []), measured])
     say(
       `  ${set} ${peer.name.padEnd(8)} ${step.padEnd(7)} ${measured.seconds.toFixed(2).padStart(8)} s  ${measured.peakMiB.toFixed(0).padStart(5)} MiB${measured.ok ? '' : `  FAILED: ${measured.output.trim().split('\n').at(-1) ?? ''}`}`,
     )
   }
   rmSync(top, { recursive: true, force: true })
-  return results
 }
 
 interface Budget {
@@ -231,12 +117,12 @@ interface Budget {
 
 function budgets(set: SetName, all: Results): readonly Budget[] {
   const seconds = (tool: string, step: Step): number => {
-    const m = all.get(tool)?.get(step)
+    const m = typical(all.get(tool)?.get(step))
     return m?.ok === true ? m.seconds : NaN
   }
   const ratio = (step: Step, tool: string): number => seconds('cxv', step) / seconds(tool, step)
   const startUp = measure([...CXV, 'ls', '--help'], tmpdir()).seconds
-  const peak = Math.max(...[...(all.get('cxv')?.values() ?? [])].map((m) => m.peakMiB))
+  const peak = Math.max(...[...(all.get('cxv')?.values() ?? [])].flat().map((m) => m.peakMiB))
   const clone = {
     what: 'clone with checkout / DVC',
     value: ratio('clone', 'dvc'),
@@ -267,13 +153,14 @@ function budgets(set: SetName, all: Results): readonly Budget[] {
 function tables(set: SetName, all: Results): string {
   const tools = [...all.keys()]
   const cell = (tool: string, step: Step): string => {
-    const m = all.get(tool)?.get(step)
+    const rounds = all.get(tool)?.get(step)
+    const m = typical(rounds)
     if (m === undefined) return '-'
     if (!m.ok) return 'failed'
-    const mine = all.get('cxv')?.get(step)
+    const mine = typical(all.get('cxv')?.get(step))
     const ratio =
       tool === 'cxv' || mine?.ok !== true ? '' : ` (${(mine.seconds / m.seconds).toFixed(2)})`
-    return `${m.seconds.toFixed(2)} s${ratio}, ${m.peakMiB.toFixed(0)} MiB`
+    return `${m.seconds.toFixed(2)} s${range(rounds)}${ratio}, ${m.peakMiB.toFixed(0)} MiB`
   }
   const rows = STEPS.map((step) => [step, ...tools.map((tool) => cell(tool, step))])
   const reach = budgets(set, all).map(({ what, value, limit, unit }) => [
@@ -293,12 +180,31 @@ function tables(set: SetName, all: Results): string {
   ].join('\n')
 }
 
+const asJson = (all: Results): unknown =>
+  Object.fromEntries(
+    [...all].map(([tool, steps]) => [
+      tool,
+      Object.fromEntries(
+        [...steps].map(([step, list]) => [
+          step,
+          list.map(({ seconds, cpuSeconds, peakMiB, ok }) => ({
+            seconds,
+            cpuSeconds,
+            peakMiB,
+            ok,
+          })),
+        ]),
+      ),
+    ]),
+  )
+
 export async function benchAdd(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
     options: {
       set: { type: 'string' },
       peers: { type: 'string' },
+      rounds: { type: 'string', default: '1' },
       scale: { type: 'string', default: '1' },
       keep: { type: 'boolean', default: false },
     },
@@ -309,6 +215,8 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
     return 2
   }
   const scale = Number(values.scale)
+  const rounds = Number(values.rounds)
+  const load = loadavg()[0] ?? NaN
   const parent = process.env['CXV_BENCH_DIR'] ?? tmpdir()
   mkdirSync(parent, { recursive: true })
   const { bavail, bsize } = statfsSync(parent)
@@ -324,23 +232,33 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
   const sets: readonly SetName[] =
     values.set === 'A' || values.set === 'B' ? [values.set] : ['A', 'B']
   const sections: string[] = []
+  const figures: unknown[] = []
   try {
     for (const peer of chosen) if (peer.skip !== undefined) say(`skipped: ${peer.skip}`)
     const present = [cxvPeer, ...chosen.filter((peer) => peer.skip === undefined)]
     for (const set of sets) {
       say(`set ${set}: ${SETS[set].what}${scale === 1 ? '' : ` x ${scale}`}`)
       makeSet(join(base, `data-${set}`), set, scale)
-      const all: Results = new Map(present.map((peer) => [peer.name, runPeer(peer, base, set)]))
+      const all: Results = new Map(
+        present.map((peer) => [peer.name, new Map<Step, Measured[]>()] as const),
+      )
+      // A whole round after the other: what the disk or a neighbour does meanwhile falls on all alike.
+      for (let round = 0; round < rounds; round++) {
+        for (const peer of present) runPeer(peer, base, set, all.get(peer.name) ?? new Map())
+      }
       sections.push(tables(set, all))
+      figures.push({ set, ...SETS[set], scale, tools: asJson(all) })
       rmSync(join(base, `data-${set}`), { recursive: true })
       await Promise.resolve()
     }
+    const facts = machineFacts()
+    const versions = present.map((p) => p.version)
     const text = [
       '# Add, status, commit, push, clone against peers',
       '',
-      `\`npm run bench -- add${argv.length > 0 ? ` ${argv.join(' ')}` : ''}\`: whole processes, one after the other in one run, data in the page cache, all dirty pages written back before each. Peak memory is the largest single process. \`cp\` is \`cp -r\` and \`sync -f\`; cxv syncs what it stores itself; restic's "status" is a second backup.`,
+      `\`npm run bench -- add${argv.length > 0 ? ` ${argv.join(' ')}` : ''}\`: whole processes, one after the other in one run${rounds > 1 ? `, ${rounds} rounds, medians and [range]` : ''}, data in the page cache, all dirty pages written back before each. Peak memory is the largest single process. \`cp\` is \`cp -r\` and \`sync -f\`; cxv syncs what it stores itself; restic's "status" is a second backup.`,
       '',
-      `${machineFacts()}; ${present.map((p) => p.version).join('; ')}.`,
+      `${facts}; load ${load.toFixed(1)} at the start; ${versions.join('; ')}.`,
       '',
       ...sections,
       '',
@@ -349,6 +267,14 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
     if (scale === 1 && wanted === undefined && values.set === undefined) {
       mkdirSync(join(ROOT, 'docs', 'bench'), { recursive: true })
       writeFileSync(join(ROOT, 'docs', 'bench', 'add.md'), text)
+      const record = {
+        date: new Date().toISOString(),
+        machine: facts,
+        load,
+        versions,
+        sets: figures,
+      }
+      writeFileSync(join(ROOT, 'docs', 'bench', 'add.json'), `${JSON.stringify(record, null, 1)}\n`)
     }
     return 0
   } finally {

@@ -7,6 +7,7 @@ const HELP = `usage: npm run bench -- <what> [options]
   add     add, unchanged status, commit, push, clone against cp -r, git-lfs, restic and DVC
             --set A|B        A: 5,000 files of 400 KB; B: 112,120 files of 2 KB (default: both)
             --peers LIST     of cp,git-lfs,restic,dvc (default: all that can be had)
+            --rounds N       rounds of all tools in turn; medians are told (default 1)
             --scale F        share of the files, for a quick look (default 1)
             --keep           leave the folder
           CXV_BENCH_DIR names the folder to work in (default: the system's temporary folder)

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { isRecord, parseJson } from '../../src/base/index.ts'
 import { findEngines } from '../../src/commands/engine-find.ts'
-import { commitFacts, machineFacts, markdownTable } from './measure.ts'
+import { commitFacts, machineFacts, markdownTable, say } from './measure.ts'
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 const HERE = fileURLToPath(new URL('./', import.meta.url))
@@ -19,7 +19,6 @@ interface Rate {
   readonly imagesPerSecond: number
 }
 
-const say = (text: string): void => void process.stdout.write(`${text}\n`)
 const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
 

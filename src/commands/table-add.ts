@@ -55,6 +55,8 @@ export const command = erase(
     *text(r, style) {
       const { declaration } = r
       yield `table ${style.bold(declaration.name)}: ${printable(declaration.path)}, ${plural(r.rows, 'row')}, ${plural(r.columns.length, 'column')}, key "${declaration.key}"`
+      yield `columns: ${r.columns.map((c) => `"${printable(c)}"`).join(', ')}`
+      for (const note of r.notes) yield style.yellow(printable(note))
       if (declaration.match === 'none') {
         yield style.yellow(
           'no key names a tracked file: rows are not tied to images (--path-root or --match says how)',

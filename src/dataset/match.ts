@@ -1,10 +1,19 @@
-import { type Context, contentId, type ContentId, CxvError, isCxvError } from '../base/index.ts'
+import {
+  compareUtf8,
+  type Context,
+  contentId,
+  type ContentId,
+  CxvError,
+  isCxvError,
+} from '../base/index.ts'
 import type { Repository } from '../repo/types.ts'
-import { joinedView, openTables, quoteName, type Version } from '../table/index.ts'
+import { joinSelect, openTables, type Version } from '../table/index.ts'
 
 /**
- * Files of a version for which a predicate over `files` or any table's row about them is true.
- * @throws CxvError COLUMN_UNKNOWN, SQL_FAILED when no table can answer it
+ * Files of a version for which a predicate over `files` or any table's row about them is true. A
+ * table that lacks a column of the predicate says nothing; any other fault is thrown, for an answer
+ * that leaves a table out would look like "never seen".
+ * @throws CxvError COLUMN_UNKNOWN when no table has the columns, SQL_FAILED
  */
 export async function matchImages(
   ctx: Context,
@@ -16,29 +25,27 @@ export async function matchImages(
   try {
     const sources = session.tables
       .filter((t) => t.declaration.match !== 'none')
-      .map((t) => ({
-        from: quoteName(joinedView(t.declaration.name)),
-        path: 'file_path',
-        id: 'file_id',
-      }))
-    sources.push({ from: 'files', path: 'path', id: 'id' })
+      .map((t) => `(${joinSelect(t, ['f.path as "cxv path"', 'f.id as "cxv id"'])})`)
+    sources.push('(select *, path as "cxv path", id as "cxv id" from files)')
     const found = new Map<string, ContentId>()
     let answered = false
     let problem: CxvError | undefined
-    for (const { from, path, id } of sources) {
+    for (const source of sources) {
       try {
         const { rows } = await session.query(
-          `select ${path}, ${id} from ${from} where (${where}\n)`,
+          `select "cxv path", "cxv id" from ${source} where (${where}\n)`,
         )
         answered = true
         for (const [p, i] of rows) found.set(String(p), contentId(String(i)))
       } catch (error) {
-        if (!isCxvError(error)) throw error
+        if (!isCxvError(error, 'COLUMN_UNKNOWN')) throw error
         problem ??= error
       }
     }
     if (!answered && problem !== undefined) throw problem
-    return [...found].map(([path, id]) => ({ path, id })).sort((a, b) => (a.path < b.path ? -1 : 1))
+    return [...found]
+      .map(([path, id]) => ({ path, id }))
+      .sort((a, b) => compareUtf8(a.path, b.path))
   } finally {
     session.close()
   }

@@ -1,12 +1,15 @@
 import { type Context, CxvError, formatCount } from '../base/index.ts'
 import type { Repository, TableDeclaration } from '../repo/types.ts'
-import { quoteName } from './duckdb.ts'
-import { matchCondition, openTablesOf, type TableSession } from './session.ts'
+import { quoteName, quoteText } from './duckdb.ts'
+import { joinedView, matchCondition } from './load.ts'
+import { openTablesOf, type TableSession } from './session.ts'
 
 export interface TableReport {
   readonly declaration: TableDeclaration
   readonly rows: number
   readonly columns: readonly string[]
+  /** What was made of a file that is not quite a table, in words. */
+  readonly notes: readonly string[]
   readonly matchedRows: number
   readonly rowsWithoutFile: { readonly count: number; readonly examples: readonly string[] }
   /** Files under the rows' folder that no row is about. */
@@ -14,7 +17,14 @@ export interface TableReport {
 }
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/
-const RESERVED = new Set(['files', 'select', 'table', 'from', 'where', 'group', 'order'])
+
+interface NewTable {
+  readonly name: string
+  readonly path: string
+  readonly key: string
+  readonly pathRoot?: string
+  readonly match?: TableDeclaration['match']
+}
 
 /**
  * Declares a tracked file as a table with a key: checks the key and finds how keys name files.
@@ -23,27 +33,10 @@ const RESERVED = new Set(['files', 'select', 'table', 'from', 'where', 'group', 
 export async function declareTable(
   ctx: Context,
   repo: Repository,
-  input: {
-    readonly name: string
-    readonly path: string
-    readonly key: string
-    readonly pathRoot?: string
-    readonly match?: TableDeclaration['match']
-  },
+  input: NewTable,
 ): Promise<TableReport> {
   const { name, path, key } = input
-  if (!NAME.test(name) || RESERVED.has(name.toLowerCase())) {
-    throw new CxvError('TABLE_INVALID', `"${name}" cannot be a table's name`, {
-      hint: 'letters, digits and _, not beginning with a digit: labels',
-    })
-  }
-  const config = await repo.config()
-  const known = config.tables.find((t) => t.name === name)
-  if (known !== undefined && known.path !== path) {
-    throw new CxvError('TABLE_EXISTS', `table ${name} is ${known.path} already`, {
-      hint: `\`cxv table remove ${name}\` first, or choose another name`,
-    })
-  }
+  checkName(input, (await repo.config()).tables)
   const rows = await repo.stagedRows()
   if (!rows.some((row) => row.path === path)) {
     throw new CxvError('PATH_NOT_FOUND', `${path} is not tracked`, {
@@ -51,8 +44,11 @@ export async function declareTable(
     })
   }
   const draft: TableDeclaration = { name, path, key, match: 'none', pathRoot: '' }
-  const session = await openTablesOf(ctx, repo, rows, [draft])
+  const quiet = { ...ctx, emit: () => undefined }
+  const session = await openTablesOf(quiet, repo, rows, [draft])
   try {
+    session.table(name)
+    await checkReserved(session, name)
     await checkKeys(session, draft)
     const declaration = await chooseMatch(session, draft, input)
     const report = await coverage(session, declaration)
@@ -66,6 +62,41 @@ export async function declareTable(
   } finally {
     session.close()
   }
+}
+
+/** @throws CxvError TABLE_INVALID, TABLE_EXISTS */
+function checkName({ name, path }: NewTable, tables: readonly TableDeclaration[]): void {
+  if (!NAME.test(name)) {
+    throw new CxvError('TABLE_INVALID', `"${name}" cannot be a table's name`, {
+      hint: 'letters, digits and _, not beginning with a digit: labels',
+    })
+  }
+  const wanted = [name, joinedView(name)].map((n) => n.toLowerCase())
+  const others = tables.filter((t) => t.name !== name)
+  const taken = ['files', ...others.flatMap((t) => [t.name, joinedView(t.name)])]
+  const clash = taken.find((t) => wanted.includes(t.toLowerCase()))
+  if (clash !== undefined) {
+    throw new CxvError('TABLE_EXISTS', `"${name}" would stand for the same as ${clash} in SQL`, {
+      hint: 'choose another name; each table NAME also has a view NAME_files',
+    })
+  }
+  const known = tables.find((t) => t.name === name)
+  if (known !== undefined && known.path !== path) {
+    throw new CxvError('TABLE_EXISTS', `table ${name} is ${known.path} already`, {
+      hint: `\`cxv table remove ${name}\` first, or choose another name`,
+    })
+  }
+}
+
+/** A word of SQL would have to be quoted in every question. */
+async function checkReserved(session: TableSession, name: string): Promise<void> {
+  const { rows } = await session.query(
+    `select 1 from duckdb_keywords() where keyword_category = 'reserved' and keyword_name = ${quoteText(name.toLowerCase())}`,
+  )
+  if (rows.length === 0) return
+  throw new CxvError('TABLE_INVALID', `"${name}" is a word of SQL`, {
+    hint: 'choose another name: labels',
+  })
 }
 
 /** Equal or empty keys: rows could not be told apart. @throws CxvError TABLE_KEY */
@@ -85,7 +116,7 @@ async function checkKeys(session: TableSession, { name, key }: TableDeclaration)
     const lines: string[] = []
     for (const [value, n] of doubles) {
       const at = await session.query(
-        `select rn + 1 from (select row_number() over () rn, ${column} k from ${table}) where k = '${String(value).replaceAll("'", "''")}' limit 3`,
+        `select rn + 1 from (select row_number() over () rn, ${column} k from ${table}) where k = ${quoteText(String(value))} limit 3`,
       )
       lines.push(
         `"${String(value)}" ${String(n)} times (lines ${at.rows.map((r) => String(r[0])).join(', ')})`,
@@ -148,6 +179,7 @@ export async function coverage(
       declaration,
       rows: facts.rows,
       columns: facts.columns,
+      notes: facts.notes,
       matchedRows: 0,
       rowsWithoutFile: none,
       filesWithoutRow: none,
@@ -171,7 +203,7 @@ export async function coverage(
   )
   const inFolder =
     match === 'root' && pathRoot !== ''
-      ? `starts_with(f.path, '${pathRoot.replaceAll("'", "''")}/')`
+      ? `starts_with(f.path, ${quoteText(`${pathRoot}/`)})`
       : IS_IMAGE
   const filesWithoutRow = await named(
     `from (select * from files f where ${inFolder}) f anti join ${quoteName(name)} t on ${condition}`,
@@ -181,6 +213,7 @@ export async function coverage(
     declaration,
     rows: facts.rows,
     columns: facts.columns,
+    notes: facts.notes,
     matchedRows: facts.rows - rowsWithoutFile.count,
     rowsWithoutFile,
     filesWithoutRow,

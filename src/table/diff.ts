@@ -1,6 +1,7 @@
-import { canonicalJson, type Context } from '../base/index.ts'
+import { canonicalJson, type Context, isCxvError, plural } from '../base/index.ts'
 import type { ManifestRow, Repository, TableDeclaration } from '../repo/types.ts'
-import { quoteName } from './duckdb.ts'
+import { quoteName, quoteText } from './duckdb.ts'
+import type { TableColumns } from './load.ts'
 import { openTablePair, type TableSession, type Version } from './session.ts'
 
 const EXAMPLES = 5
@@ -44,7 +45,8 @@ export interface TableDiff {
 
 /**
  * Row differences of every table that is not the same in both versions. Rows are paired by key. Cells
- * are compared by value when both versions give the column the same type, else as text.
+ * are compared by value when both versions give the column the same type, else as text: `00000013`
+ * and `13` differ. A table that cannot be read is told as a warning and left out.
  */
 export async function diffTables(
   ctx: Context,
@@ -58,34 +60,40 @@ export async function diffTables(
   const diffs: TableDiff[] = []
   for (const name of names) {
     ctx.signal.throwIfAborted()
-    const a = await versionOf(
-      repo,
-      before,
-      old.find((t) => t.name === name),
-    )
-    const b = await versionOf(
-      repo,
-      after,
-      now.find((t) => t.name === name),
-    )
-    if (
-      a !== undefined &&
-      b !== undefined &&
-      a.row.id === b.row.id &&
-      canonicalJson(a.declaration) === canonicalJson(b.declaration)
-    ) {
-      continue
-    }
-    if (a === undefined && b === undefined) continue
-    const session = await openTablePair(ctx, repo, a, b)
+    const find = (tables: readonly TableDeclaration[]): TableDeclaration | undefined =>
+      tables.find((t) => t.name === name)
+    const a = await versionOf(repo, before, find(old))
+    const b = await versionOf(repo, after, find(now))
+    if (isSame(a, b)) continue
     try {
-      diffs.push(await diffPair(name, session))
-    } finally {
-      session.close()
+      const session = await openTablePair(ctx, repo, a, b)
+      try {
+        diffs.push(await diffPair(ctx, name, session))
+      } finally {
+        session.close()
+      }
+    } catch (error) {
+      if (!isCxvError(error)) throw error
+      ctx.signal.throwIfAborted()
+      ctx.emit({
+        type: 'warn',
+        code: error.code,
+        message: `rows of table ${name} are not compared: ${error.message}`,
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+      })
     }
   }
   return diffs
 }
+
+interface Side {
+  readonly declaration: TableDeclaration
+  readonly row: ManifestRow
+}
+
+const isSame = (a: Side | undefined, b: Side | undefined): boolean =>
+  a?.row.id === b?.row.id &&
+  canonicalJson(a?.declaration ?? null) === canonicalJson(b?.declaration ?? null)
 
 const declarationsOf = async (
   repo: Repository,
@@ -97,7 +105,7 @@ async function versionOf(
   repo: Repository,
   version: Version | null,
   declaration: TableDeclaration | undefined,
-): Promise<{ declaration: TableDeclaration; row: ManifestRow } | undefined> {
+): Promise<Side | undefined> {
   if (declaration === undefined || version === null) return undefined
   const { path } = declaration
   const row =
@@ -107,12 +115,51 @@ async function versionOf(
   return row === undefined ? undefined : { declaration, row }
 }
 
-async function diffPair(name: string, session: TableSession): Promise<TableDiff> {
+async function diffPair(ctx: Context, name: string, session: TableSession): Promise<TableDiff> {
   const a = session.tables.find((t) => t.declaration.name === 'before')
   const b = session.tables.find((t) => t.declaration.name === 'after')
-  const empty = {
-    rowsAdded: 0,
-    rowsRemoved: 0,
+  if (a === undefined || b === undefined) return wholeTable(name, a, b)
+  for (const side of [a, b]) await warnOfDoubles(ctx, name, session, side)
+  const pair = pairOf(a, b)
+  const on = `${pair.keyA} = ${pair.keyB}`
+  const only = async (key: string, join: string): Promise<{ n: number; examples: string[] }> => {
+    const { rows: n } = await session.query(`select count(*) from ${join}`)
+    const { rows } = await session.query(`select ${key} from ${join} order by 1 limit ${EXAMPLES}`)
+    return { n: Number(n[0]?.[0] ?? 0), examples: rows.map((r) => String(r[0])) }
+  }
+  const added = await only(pair.keyB, `after b anti join before a on ${on}`)
+  const removed = await only(pair.keyA, `before a anti join after b on ${on}`)
+  return {
+    table: name,
+    change: 'changed',
+    rowsBefore: a.rows,
+    rowsAfter: b.rows,
+    rowsAdded: added.n,
+    rowsRemoved: removed.n,
+    addedExamples: added.examples,
+    removedExamples: removed.examples,
+    columnsAdded: b.columns.filter((c) => !a.columns.includes(c)),
+    columnsRemoved: a.columns.filter((c) => !b.columns.includes(c)),
+    ...(await changedCells(session, pair)),
+    classes: await classChanges(
+      session,
+      pair.shared.filter((c) => b.types[b.columns.indexOf(c)] === 'VARCHAR'),
+    ),
+  }
+}
+
+function wholeTable(
+  table: string,
+  a: TableColumns | undefined,
+  b: TableColumns | undefined,
+): TableDiff {
+  return {
+    table,
+    change: b === undefined ? 'removed' : 'added',
+    rowsBefore: a?.rows ?? 0,
+    rowsAfter: b?.rows ?? 0,
+    rowsAdded: b?.rows ?? 0,
+    rowsRemoved: a?.rows ?? 0,
     rowsChanged: 0,
     addedExamples: [],
     removedExamples: [],
@@ -121,56 +168,69 @@ async function diffPair(name: string, session: TableSession): Promise<TableDiff>
     cells: [],
     classes: [],
   }
-  const one = b ?? a
-  if (a === undefined || b === undefined) {
-    const rows = one?.rows ?? 0
-    return b !== undefined
-      ? { table: name, change: 'added', rowsBefore: 0, rowsAfter: rows, ...empty, rowsAdded: rows }
-      : {
-          table: name,
-          change: 'removed',
-          rowsBefore: rows,
-          rowsAfter: 0,
-          ...empty,
-          rowsRemoved: rows,
-        }
+}
+
+/** Rows with equal keys are paired with each other, each with each: the counts are then too high. */
+async function warnOfDoubles(
+  ctx: Context,
+  table: string,
+  session: TableSession,
+  { declaration }: TableColumns,
+): Promise<void> {
+  const { rows } = await session.query(
+    `select count(*) from (select 1 from ${declaration.name} group by ${quoteName(declaration.key)} having count(*) > 1)`,
+  )
+  const n = Number(rows[0]?.[0] ?? 0)
+  if (n === 0) return
+  ctx.emit({
+    type: 'warn',
+    code: 'TABLE_KEY',
+    message: `table ${table}, ${declaration.name}: ${plural(n, 'key')} in more than one row; their rows are counted more than once`,
+    hint: `\`cxv query 'select "${declaration.key}", count(*) from ${table} group by 1 having count(*) > 1'\` names them`,
+  })
+}
+
+interface Pair {
+  /** SQL of the key as text. */
+  readonly keyA: string
+  readonly keyB: string
+  readonly shared: readonly string[]
+  /** SQL that is true where the cells of a shared column differ. */
+  readonly differs: (column: string) => string
+}
+
+function pairOf(a: TableColumns, b: TableColumns): Pair {
+  return {
+    keyA: `cast(a.${quoteName(a.declaration.key)} as varchar)`,
+    keyB: `cast(b.${quoteName(b.declaration.key)} as varchar)`,
+    shared: a.columns.filter((c) => b.columns.includes(c) && c !== a.declaration.key),
+    differs(column) {
+      const same = a.types[a.columns.indexOf(column)] === b.types[b.columns.indexOf(column)]
+      const [x, y] = [`a.${quoteName(column)}`, `b.${quoteName(column)}`]
+      return same
+        ? `${x} is distinct from ${y}`
+        : `cast(${x} as varchar) is distinct from cast(${y} as varchar)`
+    },
   }
-  const keyA = `cast(a.${quoteName(a.declaration.key)} as varchar)`
-  const keyB = `cast(b.${quoteName(b.declaration.key)} as varchar)`
-  const on = `${keyA} = ${keyB}`
-  const shared = a.columns.filter((c) => b.columns.includes(c) && c !== a.declaration.key)
-  const differs = (column: string): string => {
-    const same = a.types[a.columns.indexOf(column)] === b.types[b.columns.indexOf(column)]
-    const [x, y] = [`a.${quoteName(column)}`, `b.${quoteName(column)}`]
-    return same
-      ? `${x} is distinct from ${y}`
-      : `cast(${x} as varchar) is distinct from cast(${y} as varchar)`
-  }
-  const only = async (
-    side: string,
-    key: string,
-    join: string,
-  ): Promise<{ count: number; examples: string[] }> => {
-    const { rows: n } = await session.query(`select count(*) from ${join}`)
-    const { rows } = await session.query(`select ${key} from ${join} order by 1 limit ${EXAMPLES}`)
-    return { count: Number(n[0]?.[0] ?? 0), examples: rows.map((r) => `${String(r[0])}${side}`) }
-  }
-  const added = await only('', keyB, `after b anti join before a on ${on}`)
-  const removed = await only('', keyA, `before a anti join after b on ${on}`)
-  const counts =
-    shared.length === 0
-      ? [0]
-      : ((
-          await session.query(
-            `select count(*) filter (where ${shared.map((c) => `(${differs(c)})`).join(' or ')}), ${shared.map((c) => `count(*) filter (where ${differs(c)})`).join(', ')} from before a join after b on ${on}`,
-          )
-        ).rows[0]?.map(Number) ?? [0])
+}
+
+async function changedCells(
+  session: TableSession,
+  { keyA, keyB, shared, differs }: Pair,
+): Promise<Pick<TableDiff, 'rowsChanged' | 'cells'>> {
+  if (shared.length === 0) return { rowsChanged: 0, cells: [] }
+  const join = `from before a join after b on ${keyA} = ${keyB}`
+  const tests = shared.map(differs)
+  const counted = await session.query(
+    `select ${[tests.join(' or '), ...tests].map((test) => `count(*) filter (where ${test})`).join(', ')} ${join}`,
+  )
+  const [rowsChanged = 0, ...perColumn] = (counted.rows[0] ?? []).map(Number)
   const cells: ColumnChange[] = []
   for (const [i, column] of shared.entries()) {
-    const n = counts[i + 1] ?? 0
+    const n = perColumn[i] ?? 0
     if (n === 0) continue
     const { rows } = await session.query(
-      `select ${keyA}, cast(a.${quoteName(column)} as varchar), cast(b.${quoteName(column)} as varchar) from before a join after b on ${on} where ${differs(column)} order by 1 limit ${EXAMPLES}`,
+      `select ${keyA}, cast(a.${quoteName(column)} as varchar), cast(b.${quoteName(column)} as varchar) ${join} where ${differs(column)} order by 1 limit ${EXAMPLES}`,
     )
     cells.push({
       column,
@@ -178,24 +238,7 @@ async function diffPair(name: string, session: TableSession): Promise<TableDiff>
       examples: rows.map(([key, x, y]) => ({ key: String(key), before: text(x), after: text(y) })),
     })
   }
-  return {
-    table: name,
-    change: 'changed',
-    rowsBefore: a.rows,
-    rowsAfter: b.rows,
-    rowsAdded: added.count,
-    rowsRemoved: removed.count,
-    rowsChanged: counts[0] ?? 0,
-    addedExamples: added.examples,
-    removedExamples: removed.examples,
-    columnsAdded: b.columns.filter((c) => !a.columns.includes(c)),
-    columnsRemoved: a.columns.filter((c) => !b.columns.includes(c)),
-    cells,
-    classes: await classChanges(
-      session,
-      shared.filter((c) => b.types[b.columns.indexOf(c)] === 'VARCHAR'),
-    ),
-  }
+  return { rowsChanged, cells }
 }
 
 const text = (cell: unknown): string | null =>
@@ -209,7 +252,7 @@ async function classChanges(
   const changes: ClassChange[] = []
   for (const column of columns) {
     const labels = (side: string): string =>
-      `select trim(unnest(string_split(cast(${quoteName(column)} as varchar), '${SEPARATOR}'))) as label from ${side}`
+      `select trim(unnest(string_split(cast(${quoteName(column)} as varchar), ${quoteText(SEPARATOR)}))) as label from ${side}`
     const counted = (side: string): string =>
       `(select label, count(*) n from (${labels(side)}) where label <> '' group by 1)`
     const { rows: few } = await session.query(

@@ -1,4 +1,10 @@
-import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
+import type {
+  DuckDBConnection,
+  DuckDBExtractedStatements,
+  DuckDBInstance,
+  DuckDBPreparedStatement,
+  DuckDBResultReader,
+} from '@duckdb/node-api'
 import { CxvError, nearest } from '../base/index.ts'
 
 export type Cell = string | number | boolean | null
@@ -14,7 +20,9 @@ export interface QueryResult {
 
 /** An in-memory database of one process. Nothing of it is kept. */
 export interface Database {
+  /** For our own statements. */
   run(sql: string): Promise<void>
+  /** @throws CxvError SQL_FAILED also for statements that ask nothing (PRAGMA, SET, COPY, ...) */
   query(sql: string, limit?: number): Promise<QueryResult>
   /** Appends text, number or null cells to a table. */
   append(table: string, rows: Iterable<readonly (string | number | null)[]>): Promise<void>
@@ -24,10 +32,14 @@ export interface Database {
 }
 
 const MEMORY_LIMIT = '400MB'
+const INTERRUPT_EVERY_MS = 20
 
-/** Opens a database that loads no extension by itself. User SQL must run only after `lock()`. */
-export async function openDatabase(): Promise<Database> {
-  const { DuckDBInstance } = await import('@duckdb/node-api')
+/**
+ * Opens a database that loads no extension by itself. User SQL must run only after `lock()`.
+ * @param signal aborts the statement that runs
+ */
+export async function openDatabase(signal: AbortSignal): Promise<Database> {
+  const { DuckDBInstance, StatementType } = await import('@duckdb/node-api')
   const instance: DuckDBInstance = await DuckDBInstance.create(':memory:', {
     memory_limit: MEMORY_LIMIT,
     autoinstall_known_extensions: 'false',
@@ -37,23 +49,55 @@ export async function openDatabase(): Promise<Database> {
   })
   const connection: DuckDBConnection = await instance.connect()
   await connection.run(`set temp_directory = ''`)
+  const guarded = async <T>(call: () => Promise<T>): Promise<T> => {
+    signal.throwIfAborted()
+    let timer: NodeJS.Timeout | undefined
+    // An interrupt that comes before the statement has started is lost: it is sent until one counts.
+    const interrupt = (): void => {
+      timer = setInterval(() => connection.interrupt(), INTERRUPT_EVERY_MS)
+    }
+    signal.addEventListener('abort', interrupt)
+    try {
+      return await call()
+    } catch (error) {
+      signal.throwIfAborted()
+      throw sqlError(error)
+    } finally {
+      clearInterval(timer)
+      signal.removeEventListener('abort', interrupt)
+    }
+  }
+  // CREATE comes out of PIVOT, which makes a type before it selects. PRAGMA may write to stdout.
+  const questions = new Set([StatementType.SELECT, StatementType.EXPLAIN, StatementType.CREATE])
+  /** Runs all statements but the last, which is given back. */
+  const prepare = async (sql: string): Promise<DuckDBPreparedStatement> => {
+    const statements = await extract(connection, sql)
+    for (let i = 0; ; i++) {
+      const statement = await statements.prepare(i)
+      if (!questions.has(statement.statementType)) throw notAQuestion()
+      if (i === statements.count - 1) return statement
+      await statement.run()
+    }
+  }
   return {
     async run(sql) {
       await guarded(() => connection.run(sql))
     },
     async query(sql, limit = Number.MAX_SAFE_INTEGER) {
-      const reader = await guarded(() =>
-        limit === Number.MAX_SAFE_INTEGER
-          ? connection.runAndReadAll(sql)
-          : connection.streamAndReadUntil(sql, limit + 1),
-      )
+      const reader = await guarded(async (): Promise<DuckDBResultReader> => {
+        const statement = await prepare(sql)
+        return limit === Number.MAX_SAFE_INTEGER
+          ? statement.runAndReadAll()
+          : statement.streamAndReadUntil(limit + 1)
+      })
       const rows = reader.getRowsJson()
+      const types = reader.columnTypes().map(String)
       return {
         columns: reader.columnNames(),
-        types: reader.columnTypes().map(String),
+        types,
         rows: rows
           .slice(0, limit)
-          .map((row) => row.map((cell, i) => plainCell(cell, String(reader.columnType(i))))),
+          .map((row) => row.map((cell, i) => plainCell(cell, types[i] ?? ''))),
         truncated: rows.length > limit,
       }
     },
@@ -80,38 +124,51 @@ export async function openDatabase(): Promise<Database> {
   }
 }
 
-const INTEGER_TYPE = /^(U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|DECIMAL)/
+/** @throws CxvError SQL_FAILED for text without a statement, at which the binding stumbles */
+async function extract(
+  connection: DuckDBConnection,
+  sql: string,
+): Promise<DuckDBExtractedStatements> {
+  try {
+    const statements = await connection.extractStatements(sql)
+    if (statements.count > 0) return statements
+  } catch (error) {
+    if (!(error as Error).message.includes('native callback')) throw error
+  }
+  throw notAQuestion()
+}
+
+const INTEGER_TYPE = /^(U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|DECIMAL\(\d+,0\))$/
+const FRACTION_TYPE = /^DECIMAL\(\d+,[1-9]\d*\)$/
 
 /** DuckDB gives large integers as text: they become numbers where a number can hold them. */
 function plainCell(cell: unknown, type: string): Cell {
   if (cell === null || typeof cell === 'number' || typeof cell === 'boolean') return cell
-  if (typeof cell === 'string') {
-    if (!INTEGER_TYPE.test(type)) return cell
-    const n = Number(cell)
-    return Math.abs(n) <= Number.MAX_SAFE_INTEGER ? n : cell
-  }
-  return JSON.stringify(cell)
+  if (typeof cell !== 'string') return JSON.stringify(cell)
+  if (FRACTION_TYPE.test(type)) return Number(cell)
+  if (!INTEGER_TYPE.test(type)) return cell
+  const n = Number(cell)
+  return Math.abs(n) <= Number.MAX_SAFE_INTEGER ? n : cell
 }
 
-async function guarded<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call()
-  } catch (error) {
-    throw sqlError(error)
-  }
-}
+const notAQuestion = (): CxvError =>
+  new CxvError('SQL_FAILED', 'only questions can be asked here', {
+    hint: 'SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, SHOW TABLES, PIVOT or EXPLAIN; data is changed by editing the file and `cxv add`',
+  })
 
 /** DuckDB's words as a typed error; a column that is not there gets the nearest one that is. */
-export function sqlError(error: unknown): CxvError {
+function sqlError(error: unknown): CxvError {
+  if (error instanceof CxvError) return error
   const text = error instanceof Error ? error.message : String(error)
-  const column = /Referenced column "(.+?)" not found/s.exec(text)?.[1]
+  const column =
+    /Referenced column "(.+?)" (?:was )?not found/s.exec(text)?.[1] ??
+    /does not have a column named "(.+?)"/s.exec(text)?.[1]
   if (column !== undefined) {
-    const candidates = [...text.matchAll(/"([^"]+)"/g)]
-      .map((m) => m[1] ?? '')
-      .filter((c) => c !== column)
+    const bindings = /Candidate bindings(.*)/.exec(text)?.[1] ?? ''
+    const candidates = [...bindings.matchAll(/"([^"]+)"/g)].map((m) => m[1] ?? '')
     return columnUnknown(column, candidates, error)
   }
-  const table = /Table with name (\S+) does not exist/.exec(text)?.[1]
+  const table = /Table with name (.+?) does not exist/s.exec(text)?.[1]
   if (table !== undefined) {
     return new CxvError('TABLE_UNKNOWN', `there is no table ${table}`, {
       hint: '`cxv table list` names them; `files` is always there',
@@ -125,20 +182,23 @@ export function sqlError(error: unknown): CxvError {
   })
 }
 
+/** @param columns those that exist, likeliest first */
 export function columnUnknown(
   column: string,
   columns: readonly string[],
   cause?: unknown,
 ): CxvError {
-  const near = nearest(column, columns)
+  const near =
+    nearest(column, columns) ??
+    columns.find((c) => c.toLowerCase().startsWith(column.toLowerCase()))
+  const named = columns.slice(0, 30).map((c) => `"${c}"`)
   return new CxvError('COLUMN_UNKNOWN', `there is no column "${column}"`, {
     hint:
-      near === undefined
-        ? `the columns are ${columns
-            .slice(0, 30)
-            .map((c) => `"${c}"`)
-            .join(', ')}`
-        : `did you mean "${near}"?`,
+      near !== undefined
+        ? `did you mean "${near}"?`
+        : named.length > 0
+          ? `the columns are ${named.join(', ')}`
+          : 'text stands in single quotes, names of columns in double quotes',
     data: { column, columns },
     cause,
   })

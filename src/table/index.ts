@@ -3,12 +3,7 @@
  * Not its concern: which images a training uses (dataset).
  */
 export { coverage, declareTable, type TableReport } from './declare.ts'
-export { type Cell, columnUnknown, type QueryResult, quoteName } from './duckdb.ts'
+export { columnUnknown, type QueryResult, quoteName } from './duckdb.ts'
 export { diffTables, type TableDiff } from './diff.ts'
-export {
-  joinedView,
-  openTables,
-  type TableColumns,
-  type TableSession,
-  type Version,
-} from './session.ts'
+export { joinedView, joinSelect } from './load.ts'
+export { openTables, type TableSession, type Version } from './session.ts'

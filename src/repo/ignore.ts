@@ -35,7 +35,8 @@ export async function openIgnoreRules(root: string): Promise<IgnoreRules> {
       if (rules.has(folder)) return
       const bytes = await readFileIfAny(join(root, folder, '.cxvignore'), MAX_BYTES)
       if (bytes === undefined) return
-      const matcher = ignore().add(new TextDecoder().decode(bytes))
+      // git's rules mind the case; the package's default does not, and would leave SCAN.PNG out for *.png.
+      const matcher = ignore({ ignorecase: false }).add(new TextDecoder().decode(bytes))
       rules.set(folder, { folder, test: (relative) => matcher.test(relative) })
     },
     ignores(path, isFolder) {

@@ -46,11 +46,14 @@ export async function unstagePaths(
     const inHead = new Set((await repo.history.manifest(commit)).map((row) => row.path))
     const present = options.keepFiles
       ? []
-      : rows.filter((row) => statOf(join(repo.root, row.path)) !== undefined)
+      : rows.filter((row) => {
+          // Also when forced: what lies behind a link is not ours to delete.
+          refuseLinks(repo.root, row.path)
+          return statOf(join(repo.root, row.path)) !== undefined
+        })
     if (!options.force) {
       const changed = present.filter((row) => {
         ctx.signal.throwIfAborted()
-        refuseLinks(repo.root, row.path)
         return hashFile(join(repo.root, row.path)) !== row.id
       })
       if (changed.length > 0) {

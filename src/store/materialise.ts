@@ -31,7 +31,7 @@ export type FromMaterialiser =
   | { readonly number: number; readonly error: WireError }
 
 /** Files whose places are known at a time: bounds memory, whatever the number of files. */
-const GROUP_FILES = 32_768
+const GROUP_FILES = 8_192
 const JOB_FILES = 512
 const JOB_BYTES = 16 << 20
 /** Below this, threads cost more than they save. */

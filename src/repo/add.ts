@@ -1,11 +1,18 @@
 import { join } from 'node:path'
-import { type Context, CxvError, nearest, printable, startTask } from '../base/index.ts'
+import {
+  type ContentId,
+  type Context,
+  CxvError,
+  nearest,
+  printable,
+  startTask,
+} from '../base/index.ts'
 import { lstatIfAny } from '../io/index.ts'
 import type { AddedFile, FileToAdd } from '../store/types.ts'
 import { openIgnoreRules, parentOf } from './ignore.ts'
 import { type ScannedFile, scanWorkTree, statOf } from './scan.ts'
 import { readStage, stageChange, unstageChange } from './stage.ts'
-import { readStatCache, statChange, stillFresh } from './stat-cache.ts'
+import { readStatCache, type StatCache, statChange } from './stat-cache.ts'
 import type { ManifestRow, Repository } from './types.ts'
 
 export interface AddReport {
@@ -45,7 +52,7 @@ export async function stageFiles(
     const rows = new Map((await repo.stagedRows()).map((row) => [row.path, row]))
     const targets = await expandArguments(ctx, repo, cwd, paths, rows, options.force === true)
     const store = await repo.store()
-    const cache = await readStatCache(store.cache)
+    let cache: StatCache | undefined = await readStatCache(store.cache)
     const { commit } = await repo.history.head()
     const stage = await readStage(store.cache)
     const headIds = new Map((await repo.history.manifest(commit)).map((row) => [row.path, row]))
@@ -66,17 +73,14 @@ export async function stageFiles(
           : stageChange({ path: row.path, change: 'put', row }),
       )
     }
-    const fresh = targets.files.filter((file) => {
-      const cached = cache.get(file.path)
-      if (cached === undefined || !stillFresh(cached, file.stat)) {
-        toRead.push(file)
-        return false
-      }
-      return true
-    })
-    const lost = await store.missing(fresh.map((file) => cache.get(file.path)!.id))
-    for (const file of fresh) {
-      const { id } = cache.get(file.path)!
+    const fresh: { readonly file: ScannedFile; readonly id: ContentId }[] = []
+    for (const file of targets.files) {
+      const id = cache.vouched(file.path, file.stat)
+      if (id === undefined) toRead.push(file)
+      else fresh.push({ file, id })
+    }
+    const lost = await store.missing(fresh.map(({ id }) => id))
+    for (const { file, id } of fresh) {
       if (lost.has(id)) toRead.push(file)
       else stagePut({ path: file.path, id, size: file.stat.size, executable: file.stat.executable })
     }
@@ -85,7 +89,7 @@ export async function stageFiles(
     const queue = toRead.map((file) => file.path).sort()
     // The facts of what was scanned are let go: V8's heap grows to several times what lives in it.
     for (const list of [toRead, fresh, targets.files]) list.length = 0
-    cache.clear()
+    cache = undefined
     const task = startTask(ctx, 'adding', 'bytes', total)
     const startedAt = ctx.now()
     try {

@@ -13,7 +13,7 @@ import { refuseLinks } from './add.ts'
 import { hashFile } from './hash.ts'
 import { statOf } from './scan.ts'
 import { readStage, unstageChange } from './stage.ts'
-import { type CachedStat, readStatCache, statChange, stillFresh } from './stat-cache.ts'
+import { readStatCache, type StatCache, statChange } from './stat-cache.ts'
 import type { CheckoutPlan, ManifestRow, Repository } from './types.ts'
 
 export interface CheckoutOptions {
@@ -100,7 +100,7 @@ function planCheckout(
   repo: Repository,
   from: readonly ManifestRow[],
   to: readonly ManifestRow[],
-  cache: ReadonlyMap<string, CachedStat>,
+  cache: StatCache,
   options: CheckoutOptions,
 ): CheckoutPlan {
   const before = new Map(from.map((row) => [row.path, row]))
@@ -149,7 +149,7 @@ type OnDisk =
   | { readonly kind: 'file'; readonly id: string | undefined; readonly executable: boolean }
 
 /** What lies at a tracked path, hashed where its stat cannot vouch for it. A link on the way is refused. */
-function lookAt(repo: Repository, path: string, cache: ReadonlyMap<string, CachedStat>): OnDisk {
+function lookAt(repo: Repository, path: string, cache: StatCache): OnDisk {
   refuseLinks(repo.root, path)
   const absolute = join(repo.root, path)
   const stat = lstatIfAny(absolute)
@@ -157,8 +157,7 @@ function lookAt(repo: Repository, path: string, cache: ReadonlyMap<string, Cache
   if (stat.isDirectory()) return { kind: 'folder' }
   const facts = statOf(absolute)
   if (facts === undefined) return { kind: 'other' }
-  const cached = cache.get(path)
-  const id = cached !== undefined && stillFresh(cached, facts) ? cached.id : hashFile(absolute)
+  const id = cache.vouched(path, facts) ?? hashFile(absolute)
   return { kind: 'file', id, executable: facts.executable }
 }
 
@@ -168,7 +167,7 @@ function isCleanFolder(
   path: string,
   before: ReadonlyMap<string, ManifestRow>,
   after: ReadonlySet<string>,
-  cache: ReadonlyMap<string, CachedStat>,
+  cache: StatCache,
 ): boolean {
   const inside = [...before.values()].filter((row) => row.path.startsWith(`${path}/`))
   const clean = inside.every((row) => {

@@ -15,8 +15,10 @@ export interface IgnoreRules {
 }
 
 const MAX_BYTES = 1 << 20
+export const RULES_FILE = '.cxvignore'
 /** Never tracked, whatever the rules say: cxv's own folder and git's. */
-export const isReserved = (name: string): boolean => /^\.(cxv|git)$/i.test(name)
+export const isReserved = (name: string): boolean =>
+  name.startsWith('.') && /^\.(cxv|git)$/i.test(name)
 
 /** git's rules in files named `.cxvignore`, a deeper file over a shallower one, the last match winning. */
 export async function openIgnoreRules(root: string): Promise<IgnoreRules> {
@@ -33,7 +35,7 @@ export async function openIgnoreRules(root: string): Promise<IgnoreRules> {
   return {
     async enter(folder) {
       if (rules.has(folder)) return
-      const bytes = await readFileIfAny(join(root, folder, '.cxvignore'), MAX_BYTES)
+      const bytes = await readFileIfAny(join(root, folder, RULES_FILE), MAX_BYTES)
       if (bytes === undefined) return
       // git's rules mind the case; the package's default does not, and would leave SCAN.PNG out for *.png.
       const matcher = ignore({ ignorecase: false }).add(new TextDecoder().decode(bytes))

@@ -3,7 +3,7 @@ import { compareUtf8, type Context } from '../base/index.ts'
 import { pathProblem } from '../format/index.ts'
 import { lstatIfAny, readFolder } from '../io/index.ts'
 import type { StatFacts } from '../store/types.ts'
-import { isReserved, openIgnoreRules } from './ignore.ts'
+import { isReserved, openIgnoreRules, RULES_FILE } from './ignore.ts'
 
 export interface ScannedFile {
   readonly path: string
@@ -20,20 +20,41 @@ export interface Scan {
   }[]
 }
 
-/**
- * Every file under a folder that may be tracked: not ignored, or tracked already. Links are not followed.
- * @param under repository path of a folder, `` for all
- */
+export interface ScanOptions {
+  /** Paths that are tracked. */
+  readonly tracked: Pick<ReadonlySet<string>, 'has' | 'keys'>
+  readonly force?: boolean
+}
+
+/** All that `walkWorkTree` finds, at once. */
 export async function scanWorkTree(
   ctx: Context,
   root: string,
   under: string,
-  options: { readonly tracked: ReadonlySet<string>; readonly force?: boolean },
+  options: ScanOptions,
 ): Promise<Scan> {
-  const rules = await openIgnoreRules(root)
   const files: ScannedFile[] = []
+  const skipped = await walkWorkTree(ctx, root, under, {
+    ...options,
+    onFile: (path, stat) => void files.push({ path, stat }),
+  })
+  files.sort((a, b) => compareUtf8(a.path, b.path))
+  return { files, skipped }
+}
+
+/**
+ * Every file under a folder that may be tracked: not ignored, or tracked already. Links are not followed.
+ * @param under repository path of a folder, `` for all
+ */
+export async function walkWorkTree(
+  ctx: Context,
+  root: string,
+  under: string,
+  options: ScanOptions & { readonly onFile: (path: string, stat: StatFacts) => void },
+): Promise<Scan['skipped']> {
+  const rules = await openIgnoreRules(root)
   const skipped: { path: string; why: 'symlink' | 'special' | 'name' }[] = []
-  const trackedFolders = foldersOf(options.tracked)
+  const trackedFolders = foldersOf(options.tracked.keys())
   for (let folder = ''; folder !== under;) {
     await rules.enter(folder)
     const rest = under.slice(folder === '' ? 0 : folder.length + 1)
@@ -42,8 +63,9 @@ export async function scanWorkTree(
   }
   const visit = async (folder: string): Promise<void> => {
     ctx.signal.throwIfAborted()
-    await rules.enter(folder)
-    for (const { name, kind } of readFolder(join(root, folder))) {
+    const members = readFolder(join(root, folder))
+    if (members.some(({ name }) => name === RULES_FILE)) await rules.enter(folder)
+    for (const { name, kind } of members) {
       if (isReserved(name)) continue
       const path = folder === '' ? name : `${folder}/${name}`
       if (kind === 'folder') {
@@ -51,32 +73,23 @@ export async function scanWorkTree(
         if (!hidden || trackedFolders.has(path)) await visit(path)
         continue
       }
-      const wanted = options.tracked.has(path) || options.force === true || !isHidden(rules, path)
-      if (!wanted) continue
+      const tracked = options.tracked.has(path)
+      if (!tracked && options.force !== true && rules.ignores(path, false)) continue
       if (kind !== 'file') {
         skipped.push({ path, why: kind === 'symlink' ? 'symlink' : 'special' })
-      } else if (path.includes('\ufffd') || pathProblem(path) !== undefined) {
+      } else if (!tracked && (path.includes('\ufffd') || pathProblem(path) !== undefined)) {
         skipped.push({ path, why: 'name' })
       } else {
-        const stat = statOf(join(root, path))
-        if (stat !== undefined) files.push({ path, stat })
+        const stat = statOf(`${root}/${path}`)
+        if (stat !== undefined) options.onFile(path, stat)
       }
     }
   }
   await visit(under)
-  files.sort((a, b) => compareUtf8(a.path, b.path))
-  return { files, skipped }
+  return skipped
 }
 
-/** Ignored itself, or below a folder that is. */
-function isHidden(
-  rules: { ignores(path: string, isFolder: boolean): boolean },
-  path: string,
-): boolean {
-  return rules.ignores(path, false)
-}
-
-function foldersOf(paths: ReadonlySet<string>): ReadonlySet<string> {
+function foldersOf(paths: Iterable<string>): ReadonlySet<string> {
   const folders = new Set<string>()
   for (const path of paths) {
     for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1)) {

@@ -29,8 +29,7 @@ function encode(entry: CachedStat): Uint8Array {
   return bytes
 }
 
-function decode(bytes: Uint8Array): CachedStat | undefined {
-  if (bytes.length !== BYTES) return undefined
+function decode(bytes: Uint8Array): CachedStat {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   return {
     size: view.getFloat64(0, true),
@@ -44,33 +43,53 @@ function decode(bytes: Uint8Array): CachedStat | undefined {
   }
 }
 
-/** The file is as it was when it was hashed, and was hashed late enough after its last change to be sure. */
-export function stillFresh(cached: CachedStat, now: StatFacts): boolean {
-  return (
-    cached.size === now.size &&
-    cached.mtimeNs === now.mtimeNs &&
-    cached.ctimeNs === now.ctimeNs &&
-    cached.ino === BigInt.asUintN(64, now.ino) &&
-    cached.dev === BigInt.asUintN(64, now.dev) &&
-    !isRacy(cached)
-  )
-}
-
 /** Changed so shortly before it was hashed that a later change could look the same. ctime cannot be set back. */
-const isRacy = (entry: CachedStat): boolean => {
-  const newest = entry.mtimeNs > entry.ctimeNs ? entry.mtimeNs : entry.ctimeNs
-  return Number(newest / 1_000_000n) >= entry.checkedAt - RACY_MS
+const isRacy = (mtimeNs: bigint, ctimeNs: bigint, checkedAt: number): boolean =>
+  Number((mtimeNs > ctimeNs ? mtimeNs : ctimeNs) / 1_000_000n) >= checkedAt - RACY_MS
+
+/** What is remembered of the files of the work tree. */
+export interface StatCache {
+  /**
+   * The id of the file's bytes, if it is as it was when it was hashed, and was hashed late enough after its
+   * last change to be sure.
+   */
+  vouched(path: string, now: StatFacts): ContentId | undefined
+  get(path: string): CachedStat | undefined
 }
 
-export async function readStatCache(cache: CacheSpace): Promise<Map<string, CachedStat>> {
-  const all = new Map<string, CachedStat>()
+export async function readStatCache(cache: CacheSpace): Promise<StatCache> {
+  // Entries stay as bytes in one block: as objects, those of 112,120 files cost 0.3 s of garbage collection.
+  const places = new Map<string, number>()
+  let block = Buffer.allocUnsafe(BYTES * 1024)
   for await (const batch of cache.entries(PREFIX)) {
     for (const [key, value] of batch) {
-      const entry = decode(value)
-      if (entry !== undefined) all.set(key.slice(PREFIX.length), entry)
+      if (value.length !== BYTES) continue
+      const at = places.size * BYTES
+      if (at === block.length) block = Buffer.concat([block], block.length * 2)
+      block.set(value, at)
+      places.set(key.slice(PREFIX.length), at)
     }
   }
-  return all
+  const view = new DataView(block.buffer, block.byteOffset, block.length)
+  return {
+    vouched(path, now) {
+      const at = places.get(path)
+      if (at === undefined || view.getFloat64(at, true) !== now.size) return undefined
+      const mtimeNs = view.getBigInt64(at + 8, true)
+      const ctimeNs = view.getBigInt64(at + 16, true)
+      const same =
+        mtimeNs === now.mtimeNs &&
+        ctimeNs === now.ctimeNs &&
+        view.getBigUint64(at + 24, true) === BigInt.asUintN(64, now.ino) &&
+        view.getBigUint64(at + 32, true) === BigInt.asUintN(64, now.dev)
+      if (!same || isRacy(mtimeNs, ctimeNs, view.getFloat64(at + 41, true))) return undefined
+      return contentId(toHex(block.subarray(at + 49, at + BYTES)))
+    },
+    get(path) {
+      const at = places.get(path)
+      return at === undefined ? undefined : decode(block.subarray(at, at + BYTES))
+    },
+  }
 }
 
 export const statChange = (

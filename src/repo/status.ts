@@ -1,11 +1,11 @@
 import { join } from 'node:path'
 import { canonicalJson, type Context, startTask } from '../base/index.ts'
-
 import type { ManifestRow } from '../history/types.ts'
+import type { StatFacts } from '../store/types.ts'
 import { hashFile } from './hash.ts'
-import { type ScannedFile, scanWorkTree } from './scan.ts'
+import { type ScannedFile, walkWorkTree } from './scan.ts'
 import { applyStage, readStage } from './stage.ts'
-import { readStatCache, statChange, stillFresh } from './stat-cache.ts'
+import { readStatCache, statChange } from './stat-cache.ts'
 import type { Repository, Status, WorkTreeState } from './types.ts'
 
 /**
@@ -23,38 +23,40 @@ export async function computeStatus(
   const headRows = await repo.history.manifest(commit)
   const stage = await readStage(store.cache)
   const rows = applyStage(headRows, stage)
-  const tracked = new Map(rows.map((row) => [row.path, row]))
+  const places = new Map(rows.map((row, i) => [row.path, i]))
+  const onDisk = new Uint8Array(rows.length)
   const under = options.under ?? ''
-  const scan = await scanWorkTree(ctx, repo.root, under, { tracked: new Set(tracked.keys()) })
   const config = await repo.config()
   const staged = stagedAgainst(headRows, stage)
   const unstaged: { path: string; state: WorkTreeState; size: number }[] = []
   const doubtful: { file: ScannedFile; row: ManifestRow }[] = []
   const cache = await readStatCache(store.cache)
-  const onDisk = new Set<string>()
-  for (const file of scan.files) {
-    onDisk.add(file.path)
-    const row = tracked.get(file.path)
-    if (row === undefined) {
-      unstaged.push({ path: file.path, state: 'untracked', size: file.stat.size })
-      continue
+  // Each file is judged as it is met: most are clean, and nothing of them is kept.
+  const judge = (path: string, stat: StatFacts): void => {
+    const place = places.get(path)
+    const row = place === undefined ? undefined : rows[place]
+    if (place === undefined || row === undefined) {
+      unstaged.push({ path, state: 'untracked', size: stat.size })
+      return
     }
-    const cached = cache.get(file.path)
-    if (file.stat.size !== row.size || file.stat.executable !== row.executable) {
-      unstaged.push({ path: file.path, state: 'modified', size: file.stat.size })
-    } else if (cached !== undefined && stillFresh(cached, file.stat)) {
-      if (cached.id !== row.id)
-        unstaged.push({ path: file.path, state: 'modified', size: file.stat.size })
-    } else doubtful.push({ file, row })
+    onDisk[place] = 1
+    if (stat.size !== row.size || stat.executable !== row.executable) {
+      unstaged.push({ path, state: 'modified', size: stat.size })
+      return
+    }
+    const id = cache.vouched(path, stat)
+    if (id === undefined) doubtful.push({ file: { path, stat }, row })
+    else if (id !== row.id) unstaged.push({ path, state: 'modified', size: stat.size })
   }
+  await walkWorkTree(ctx, repo.root, under, { tracked: places, onFile: judge })
   for (const { path, size } of await differing(ctx, repo, doubtful)) {
     unstaged.push({ path, state: 'modified', size })
   }
   let notCheckedOut = 0
   const inScope = (path: string): boolean =>
     under === '' || path === under || path.startsWith(`${under}/`)
-  for (const row of rows) {
-    if (onDisk.has(row.path) || !inScope(row.path)) continue
+  for (const [place, row] of rows.entries()) {
+    if (onDisk[place] === 1 || !inScope(row.path)) continue
     if (config.partial === true) notCheckedOut++
     else unstaged.push({ path: row.path, state: 'deleted', size: row.size })
   }

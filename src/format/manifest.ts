@@ -56,8 +56,14 @@ const NOT_A_PATH = /^\/|\/$|\/\/|(?:^|\/)\.{1,2}(?:\/|$)|\u0000/
 const RESERVED_PART = /(?:^|\/)\.(?:cxv|git)(?:\/|$)/i
 const LONE_SURROGATE = /\p{Surrogate}/u
 
+/** Nearly every path there is: none of the rules below can be broken, and nothing needs an escape. */
+const PLAIN_PATH = /^[\w-][\w. +-]*(?:\/[\w-][\w. +-]*)*$/
+
+const isPlain = (path: string): boolean => path.length <= MAX_PATH_BYTES && PLAIN_PATH.test(path)
+
 /** Why this text cannot be a path of a manifest, or undefined when it can. */
 export function pathProblem(path: string): string | undefined {
+  if (isPlain(path)) return undefined
   if (path === '') return 'is empty'
   if (NOT_A_PATH.test(path)) return 'is absolute, or has an empty, `.` or `..` part, or a NUL'
   if (RESERVED_PART.test(path)) return 'has a part `.git` or `.cxv`'
@@ -79,6 +85,7 @@ export function escapePath(path: string): string {
 
 /** @throws FORMAT_INVALID unless the text is exactly what `escapePath` writes for some valid path */
 export function unescapePath(text: string): string {
+  if (isPlain(text)) return text
   let path = text
   if (MUST_ESCAPE.test(text)) {
     path = text.replace(/\\x([0-9a-f]{2})/g, (_all, hex: string) =>
@@ -112,7 +119,10 @@ export function encodeShard(rows: readonly ManifestRow[]): Uint8Array {
   return utf8(text)
 }
 
-const ROW = /^100(644|755) (0|[1-9][0-9]{0,15}) ([0-9a-f]{64})\t(.+)$/s
+/** `100644 ` or `100755 `, the size, a space, the id, a tab, the path. */
+const MODE_CHARS = 7
+const ID_CHARS = 64
+const SIZE = /^(?:0|[1-9][0-9]{0,15})$/
 
 /** @throws FORMAT_INVALID unless the bytes are exactly what `encodeShard` writes for some rows */
 export function decodeShard(bytes: Uint8Array): readonly ManifestRow[] {
@@ -122,20 +132,30 @@ export function decodeShard(bytes: Uint8Array): readonly ManifestRow[] {
   for (let at = 0; at < text.length;) {
     const end = text.indexOf('\n', at)
     if (end < 0) throw invalid('a manifest shard does not end with a new line')
-    const line = text.slice(at, end)
-    const match = ROW.exec(line)
-    const size = Number(match?.[2])
-    if (match === null || !Number.isSafeInteger(size)) {
-      throw invalid(`not a row of a manifest: ${line.slice(0, 200)}`)
+    const tab = text.indexOf('\t', at)
+    const sizeText = text.slice(at + MODE_CHARS, tab - ID_CHARS - 1)
+    const id = text.slice(tab - ID_CHARS, tab)
+    const executable = text.startsWith('100755 ', at)
+    const size = Number(sizeText)
+    if (
+      tab < 0 ||
+      tab >= end ||
+      !(executable || text.startsWith('100644 ', at)) ||
+      !SIZE.test(sizeText) ||
+      !Number.isSafeInteger(size) ||
+      text[tab - ID_CHARS - 1] !== ' ' ||
+      !isSha256(id)
+    ) {
+      throw invalid(`not a row of a manifest: ${text.slice(at, Math.min(end, at + 200))}`)
     }
-    const path = unescapePath(match[4] ?? '')
+    const path = unescapePath(text.slice(tab + 1, end))
     if (last !== undefined && compareUtf8(last, path) >= 0) {
       throw invalid(`the manifest is not sorted, or has a path twice: ${path}`)
     }
     if (rows.length === MAX_SHARD_ROWS) {
       throw invalid(`a manifest shard has more than ${MAX_SHARD_ROWS} rows`)
     }
-    rows.push({ path, size, executable: match[1] === '755', id: (match[3] ?? '') as ContentId })
+    rows.push({ path, size, executable, id: id as ContentId })
     last = path
     at = end + 1
   }

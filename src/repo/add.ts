@@ -10,10 +10,11 @@ import {
 import { lstatIfAny } from '../io/index.ts'
 import type { AddedFile, FileToAdd } from '../store/types.ts'
 import { openIgnoreRules, parentOf } from './ignore.ts'
-import { type ScannedFile, scanWorkTree, statOf } from './scan.ts'
+import { type ScannedFile, scanWorkTree } from './scan.ts'
 import { readStage, stageChange, unstageChange } from './stage.ts'
 import { readStatCache, type StatCache, statChange } from './stat-cache.ts'
 import type { ManifestRow, Repository } from './types.ts'
+import { statOf } from './walk.ts'
 
 export interface AddReport {
   /** Files looked at. */

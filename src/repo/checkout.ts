@@ -11,10 +11,10 @@ import { lstatIfAny, makeFolder, removeEmptyFolders, removePath } from '../io/in
 import type { FileToMaterialise } from '../store/types.ts'
 import { refuseLinks } from './add.ts'
 import { hashFile } from './hash.ts'
-import { statOf } from './scan.ts'
 import { readStage, unstageChange } from './stage.ts'
 import { readStatCache, type StatCache, statChange } from './stat-cache.ts'
 import type { CheckoutPlan, ManifestRow, Repository } from './types.ts'
+import { statOf } from './walk.ts'
 
 export interface CheckoutOptions {
   /** Overwrite and remove files even where their bytes are in no version. */

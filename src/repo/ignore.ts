@@ -42,6 +42,7 @@ export async function openIgnoreRules(root: string): Promise<IgnoreRules> {
       rules.set(folder, { folder, test: (relative) => matcher.test(relative) })
     },
     ignores(path, isFolder) {
+      if (rules.size === 0) return false
       for (const { folder, test } of chain(path)) {
         const relative = folder === '' ? path : path.slice(folder.length + 1)
         const { ignored, unignored } = test(isFolder ? `${relative}/` : relative)

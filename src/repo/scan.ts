@@ -1,9 +1,17 @@
-import { join } from 'node:path'
 import { compareUtf8, type Context } from '../base/index.ts'
 import { pathProblem } from '../format/index.ts'
-import { lstatIfAny, readFolder } from '../io/index.ts'
+import { startWorker } from '../io/index.ts'
 import type { StatFacts } from '../store/types.ts'
-import { isReserved, openIgnoreRules, RULES_FILE } from './ignore.ts'
+import { openIgnoreRules } from './ignore.ts'
+import { decodeFacts } from './stat-cache.ts'
+import {
+  replay,
+  tellFile,
+  type WalkBatch,
+  walkFolder,
+  type WalkSetup,
+  type WalkSink,
+} from './walk.ts'
 
 export interface ScannedFile {
   readonly path: string
@@ -26,6 +34,11 @@ export interface ScanOptions {
   readonly force?: boolean
 }
 
+export interface WalkOptions extends ScanOptions {
+  /** @param facts as `encodeFacts` wrote them at `at`; valid during the call */
+  readonly onFile: (path: string, facts: Uint8Array, at: number) => void
+}
+
 /** All that `walkWorkTree` finds, at once. */
 export async function scanWorkTree(
   ctx: Context,
@@ -36,7 +49,7 @@ export async function scanWorkTree(
   const files: ScannedFile[] = []
   const skipped = await walkWorkTree(ctx, root, under, {
     ...options,
-    onFile: (path, stat) => void files.push({ path, stat }),
+    onFile: (path, facts, at) => void files.push({ path, stat: decodeFacts(facts, at) }),
   })
   files.sort((a, b) => compareUtf8(a.path, b.path))
   return { files, skipped }
@@ -50,43 +63,104 @@ export async function walkWorkTree(
   ctx: Context,
   root: string,
   under: string,
-  options: ScanOptions & { readonly onFile: (path: string, stat: StatFacts) => void },
+  options: WalkOptions,
 ): Promise<Scan['skipped']> {
+  const judge = createJudge(root, options)
   const rules = await openIgnoreRules(root)
-  const skipped: { path: string; why: 'symlink' | 'special' | 'name' }[] = []
-  const trackedFolders = foldersOf(options.tracked.keys())
-  for (let folder = ''; folder !== under;) {
-    await rules.enter(folder)
-    const rest = under.slice(folder === '' ? 0 : folder.length + 1)
-    const next = rest.split('/')[0] ?? ''
-    folder = folder === '' ? next : `${folder}/${next}`
-  }
-  const visit = async (folder: string): Promise<void> => {
-    ctx.signal.throwIfAborted()
-    const members = readFolder(join(root, folder))
-    if (members.some(({ name }) => name === RULES_FILE)) await rules.enter(folder)
-    for (const { name, kind } of members) {
-      if (isReserved(name)) continue
-      const path = folder === '' ? name : `${folder}/${name}`
-      if (kind === 'folder') {
-        const hidden = options.force !== true && rules.ignores(path, true)
-        if (!hidden || trackedFolders.has(path)) await visit(path)
-        continue
+  const walk = (folder: string): Promise<void> =>
+    walkFolder(root, folder, { rules, signal: ctx.signal, force: options.force === true }, judge)
+  await walk(under)
+  await judge.enterHidden(walk)
+  return judge.skipped
+}
+
+/** A walk that goes on while its caller reads what is tracked. */
+export interface WalkAhead {
+  /** As `walkWorkTree`, which it becomes where the thread fails. */
+  finish(options: Omit<WalkOptions, 'force'>): Promise<Scan['skipped']>
+  /** Ends the thread; after `finish` it has ended already. */
+  stop(): Promise<void>
+}
+
+/**
+ * Begins a walk on a thread of its own: of 112,120 files, listing and `lstat` take 0.5 s, as long as
+ * reading the manifest and the stat cache.
+ */
+export function walkAhead(ctx: Context, root: string, under: string): WalkAhead {
+  const setup: WalkSetup = { root, under }
+  const worker = startWorker(new URL('./scan.worker.js', import.meta.url), setup)
+  const batches: WalkBatch[] = []
+  const ended = new Promise<boolean>((resolve) => {
+    worker.onMessage((raw) => {
+      const message = raw as WalkBatch | 'end'
+      if (message === 'end') resolve(true)
+      else batches.push(message)
+    })
+    worker.onFailure(() => resolve(false))
+    ctx.signal.addEventListener('abort', () => resolve(false), { once: true })
+  })
+  return {
+    async finish(options) {
+      try {
+        // A thread that failed is asked no questions: the walk on this one fails with the reason, or does not.
+        if (!(await ended)) return await walkWorkTree(ctx, root, under, options)
+      } finally {
+        await worker.stop()
       }
-      const tracked = options.tracked.has(path)
-      if (!tracked && options.force !== true && rules.ignores(path, false)) continue
-      if (kind !== 'file') {
-        skipped.push({ path, why: kind === 'symlink' ? 'symlink' : 'special' })
-      } else if (!tracked && (path.includes('\ufffd') || pathProblem(path) !== undefined)) {
-        skipped.push({ path, why: 'name' })
+      const judge = createJudge(root, options)
+      for (const batch of batches.splice(0)) replay(batch, judge)
+      if (judge.hidesTracked()) {
+        const rules = await openIgnoreRules(root)
+        await judge.enterHidden((folder) =>
+          walkFolder(root, folder, { rules, signal: ctx.signal, force: false }, judge),
+        )
+      }
+      return judge.skipped
+    },
+    stop: () => worker.stop(),
+  }
+}
+
+interface Judge extends WalkSink {
+  readonly skipped: { path: string; why: 'symlink' | 'special' | 'name' }[]
+  hidesTracked(): boolean
+  /** Goes into ignored folders that hold something tracked. */
+  enterHidden(walk: (folder: string) => Promise<void>): Promise<void>
+}
+
+/** Decides by what is tracked, which a walk does not know. */
+function createJudge(root: string, { tracked, onFile }: Omit<WalkOptions, 'force'>): Judge {
+  const trackedFolders = foldersOf(tracked.keys())
+  const hidden: string[] = []
+  const judge: Judge = {
+    skipped: [],
+    hidesTracked: () => hidden.length > 0,
+    file(path, facts, at) {
+      if (!tracked.has(path) && (path.includes('\ufffd') || pathProblem(path) !== undefined)) {
+        judge.skipped.push({ path, why: 'name' })
       } else {
-        const stat = statOf(`${root}/${path}`)
-        if (stat !== undefined) options.onFile(path, stat)
+        onFile(path, facts, at)
       }
-    }
+    },
+    link: (path) => void judge.skipped.push({ path, why: 'symlink' }),
+    special: (path) => void judge.skipped.push({ path, why: 'special' }),
+    hidden(path, kind) {
+      if (kind === 'folder') {
+        if (trackedFolders.has(path)) hidden.push(path)
+        return
+      }
+      if (!tracked.has(path)) return
+      if (kind === 'symlink') judge.link(path)
+      else if (kind === 'other') judge.special(path)
+      else tellFile(judge, root, path)
+    },
+    async enterHidden(walk) {
+      for (let folder = hidden.pop(); folder !== undefined; folder = hidden.pop()) {
+        await walk(folder)
+      }
+    },
   }
-  await visit(under)
-  return skipped
+  return judge
 }
 
 function foldersOf(paths: Iterable<string>): ReadonlySet<string> {
@@ -99,18 +173,4 @@ function foldersOf(paths: Iterable<string>): ReadonlySet<string> {
     }
   }
   return folders
-}
-
-/** Undefined when there is no regular file. */
-export function statOf(absolutePath: string): StatFacts | undefined {
-  const stat = lstatIfAny(absolutePath)
-  if (stat === undefined || !stat.isFile()) return undefined
-  return {
-    size: Number(stat.size),
-    mtimeNs: stat.mtimeNs,
-    ctimeNs: stat.ctimeNs,
-    ino: stat.ino,
-    dev: stat.dev,
-    executable: (stat.mode & 0o100n) !== 0n,
-  }
 }

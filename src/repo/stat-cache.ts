@@ -13,18 +13,43 @@ const BYTES = 81
 /** File systems keep time in steps of up to 2 s (FAT): within one step a change may leave no trace. */
 const RACY_MS = 2_000
 
+/** Size, times, place and mode: the first bytes of an entry. */
+export const FACTS_BYTES = 41
+const MODE_AT = 40
+
 /** docs/format.md, "The stage and the stat cache" */
+export function encodeFacts(stat: StatFacts, into: Uint8Array, at: number): void {
+  const view = new DataView(into.buffer, into.byteOffset + at, FACTS_BYTES)
+  view.setFloat64(0, stat.size, true)
+  view.setBigInt64(8, stat.mtimeNs, true)
+  view.setBigInt64(16, stat.ctimeNs, true)
+  view.setBigUint64(24, BigInt.asUintN(64, stat.ino), true)
+  view.setBigUint64(32, BigInt.asUintN(64, stat.dev), true)
+  view.setUint8(MODE_AT, stat.executable ? 1 : 0)
+}
+
+export const sizeOf = (facts: Uint8Array, at: number): number =>
+  new DataView(facts.buffer, facts.byteOffset + at, 8).getFloat64(0, true)
+
+export const isExecutable = (facts: Uint8Array, at: number): boolean => facts[at + MODE_AT] === 1
+
+export function decodeFacts(from: Uint8Array, at: number): StatFacts {
+  const view = new DataView(from.buffer, from.byteOffset + at, FACTS_BYTES)
+  return {
+    size: sizeOf(from, at),
+    mtimeNs: view.getBigInt64(8, true),
+    ctimeNs: view.getBigInt64(16, true),
+    ino: view.getBigUint64(24, true),
+    dev: view.getBigUint64(32, true),
+    executable: isExecutable(from, at),
+  }
+}
+
 function encode(entry: CachedStat): Uint8Array {
   // From Node's pool: 100,000 arrays of over 64 bytes each would be as many blocks outside the heap.
   const bytes = Buffer.allocUnsafe(BYTES)
-  const view = new DataView(bytes.buffer, bytes.byteOffset, BYTES)
-  view.setFloat64(0, entry.size, true)
-  view.setBigInt64(8, entry.mtimeNs, true)
-  view.setBigInt64(16, entry.ctimeNs, true)
-  view.setBigUint64(24, BigInt.asUintN(64, entry.ino), true)
-  view.setBigUint64(32, BigInt.asUintN(64, entry.dev), true)
-  view.setUint8(40, entry.executable ? 1 : 0)
-  view.setFloat64(41, entry.checkedAt, true)
+  encodeFacts(entry, bytes, 0)
+  new DataView(bytes.buffer, bytes.byteOffset, BYTES).setFloat64(41, entry.checkedAt, true)
   bytes.set(fromHex(entry.id), 49)
   return bytes
 }
@@ -32,20 +57,11 @@ function encode(entry: CachedStat): Uint8Array {
 function decode(bytes: Uint8Array): CachedStat {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   return {
-    size: view.getFloat64(0, true),
-    mtimeNs: view.getBigInt64(8, true),
-    ctimeNs: view.getBigInt64(16, true),
-    ino: view.getBigUint64(24, true),
-    dev: view.getBigUint64(32, true),
-    executable: view.getUint8(40) === 1,
+    ...decodeFacts(bytes, 0),
     checkedAt: view.getFloat64(41, true),
     id: contentId(toHex(bytes.subarray(49))),
   }
 }
-
-/** Changed so shortly before it was hashed that a later change could look the same. ctime cannot be set back. */
-const isRacy = (mtimeNs: bigint, ctimeNs: bigint, checkedAt: number): boolean =>
-  Number((mtimeNs > ctimeNs ? mtimeNs : ctimeNs) / 1_000_000n) >= checkedAt - RACY_MS
 
 /** What is remembered of the files of the work tree. */
 export interface StatCache {
@@ -54,14 +70,16 @@ export interface StatCache {
    * last change to be sure.
    */
   vouched(path: string, now: StatFacts): ContentId | undefined
+  /** As `vouched`, of facts that `encodeFacts` wrote at `at`. */
+  vouchedPacked(path: string, facts: Uint8Array, at: number): ContentId | undefined
   get(path: string): CachedStat | undefined
 }
 
-export async function readStatCache(cache: CacheSpace): Promise<StatCache> {
+export async function readStatCache(space: CacheSpace): Promise<StatCache> {
   // Entries stay as bytes in one block: as objects, those of 112,120 files cost 0.3 s of garbage collection.
   const places = new Map<string, number>()
   let block = Buffer.allocUnsafe(BYTES * 1024)
-  for await (const batch of cache.entries(PREFIX)) {
+  for await (const batch of space.entries(PREFIX)) {
     for (const [key, value] of batch) {
       if (value.length !== BYTES) continue
       const at = places.size * BYTES
@@ -71,25 +89,34 @@ export async function readStatCache(cache: CacheSpace): Promise<StatCache> {
     }
   }
   const view = new DataView(block.buffer, block.byteOffset, block.length)
-  return {
+  const nsAt = (at: number): number =>
+    view.getInt32(at + 4, true) * 2 ** 32 + view.getUint32(at, true)
+  /**
+   * Changed so shortly before it was hashed that a later change could look the same. ctime cannot be set
+   * back. As numbers, times are off by a quarter of a microsecond at most.
+   */
+  const isRacy = (at: number): boolean =>
+    Math.max(nsAt(at + 8), nsAt(at + 16)) / 1e6 >= view.getFloat64(at + 41, true) - RACY_MS
+  const scratch = new Uint8Array(FACTS_BYTES)
+  const cache: StatCache = {
     vouched(path, now) {
+      encodeFacts(now, scratch, 0)
+      return cache.vouchedPacked(path, scratch, 0)
+    },
+    vouchedPacked(path, facts, from) {
       const at = places.get(path)
-      if (at === undefined || view.getFloat64(at, true) !== now.size) return undefined
-      const mtimeNs = view.getBigInt64(at + 8, true)
-      const ctimeNs = view.getBigInt64(at + 16, true)
-      const same =
-        mtimeNs === now.mtimeNs &&
-        ctimeNs === now.ctimeNs &&
-        view.getBigUint64(at + 24, true) === BigInt.asUintN(64, now.ino) &&
-        view.getBigUint64(at + 32, true) === BigInt.asUintN(64, now.dev)
-      if (!same || isRacy(mtimeNs, ctimeNs, view.getFloat64(at + 41, true))) return undefined
-      return contentId(toHex(block.subarray(at + 49, at + BYTES)))
+      if (at === undefined) return undefined
+      // All but the mode, which is no matter of bytes.
+      if (block.compare(facts, from, from + MODE_AT, at, at + MODE_AT) !== 0) return undefined
+      if (isRacy(at)) return undefined
+      return toHex(block.subarray(at + 49, at + BYTES)) as ContentId
     },
     get(path) {
       const at = places.get(path)
       return at === undefined ? undefined : decode(block.subarray(at, at + BYTES))
     },
   }
+  return cache
 }
 
 export const statChange = (

@@ -1,12 +1,14 @@
 import { join } from 'node:path'
 import { canonicalJson, type Context, startTask } from '../base/index.ts'
-import type { ManifestRow } from '../history/types.ts'
-import type { StatFacts } from '../store/types.ts'
+import type { DatasetCommit, ManifestRow } from '../history/types.ts'
 import { hashFile } from './hash.ts'
-import { type ScannedFile, walkWorkTree } from './scan.ts'
+import { type ScannedFile, walkAhead, walkWorkTree } from './scan.ts'
 import { applyStage, readStage } from './stage.ts'
-import { readStatCache, statChange } from './stat-cache.ts'
+import { decodeFacts, isExecutable, readStatCache, sizeOf, statChange } from './stat-cache.ts'
 import type { Repository, Status, WorkTreeState } from './types.ts'
+
+/** With this many tracked files a thread looks at the work tree while this one reads what is tracked. */
+const AHEAD_FROM_FILES = 16_384
 
 /**
  * Stage against HEAD, and work tree against stage. Files whose stat does not vouch for them are hashed and
@@ -16,39 +18,63 @@ import type { Repository, Status, WorkTreeState } from './types.ts'
 export async function computeStatus(
   ctx: Context,
   repo: Repository,
-  options: { readonly under?: string; readonly untracked?: boolean } = {},
+  options: { readonly under?: string } = {},
 ): Promise<Status> {
   const { branch, commit } = await repo.history.head()
+  const head = commit === null ? undefined : await repo.history.read(commit)
+  const under = options.under ?? ''
+  const ahead =
+    (head?.files ?? 0) >= AHEAD_FROM_FILES ? walkAhead(ctx, repo.root, under) : undefined
+  try {
+    const look: Look = (walk) =>
+      ahead === undefined ? walkWorkTree(ctx, repo.root, under, walk) : ahead.finish(walk)
+    return { branch, commit, ...(await compare(ctx, repo, { head, under, look })) }
+  } finally {
+    await ahead?.stop()
+  }
+}
+
+type Look = (walk: Parameters<typeof walkWorkTree>[3]) => ReturnType<typeof walkWorkTree>
+
+async function compare(
+  ctx: Context,
+  repo: Repository,
+  {
+    head,
+    under,
+    look,
+  }: { readonly head: DatasetCommit | undefined; readonly under: string; readonly look: Look },
+): Promise<Omit<Status, 'branch' | 'commit'>> {
   const store = await repo.store()
-  const headRows = await repo.history.manifest(commit)
+  const headRows = await repo.history.manifest(head?.id ?? null)
   const stage = await readStage(store.cache)
   const rows = applyStage(headRows, stage)
   const places = new Map(rows.map((row, i) => [row.path, i]))
   const onDisk = new Uint8Array(rows.length)
-  const under = options.under ?? ''
   const config = await repo.config()
   const staged = stagedAgainst(headRows, stage)
   const unstaged: { path: string; state: WorkTreeState; size: number }[] = []
   const doubtful: { file: ScannedFile; row: ManifestRow }[] = []
   const cache = await readStatCache(store.cache)
   // Each file is judged as it is met: most are clean, and nothing of them is kept.
-  const judge = (path: string, stat: StatFacts): void => {
+  const judge = (path: string, facts: Uint8Array, at: number): void => {
     const place = places.get(path)
     const row = place === undefined ? undefined : rows[place]
+    const size = sizeOf(facts, at)
     if (place === undefined || row === undefined) {
-      unstaged.push({ path, state: 'untracked', size: stat.size })
+      unstaged.push({ path, state: 'untracked', size })
       return
     }
     onDisk[place] = 1
-    if (stat.size !== row.size || stat.executable !== row.executable) {
-      unstaged.push({ path, state: 'modified', size: stat.size })
+    if (size !== row.size || isExecutable(facts, at) !== row.executable) {
+      unstaged.push({ path, state: 'modified', size })
       return
     }
-    const id = cache.vouched(path, stat)
-    if (id === undefined) doubtful.push({ file: { path, stat }, row })
-    else if (id !== row.id) unstaged.push({ path, state: 'modified', size: stat.size })
+    const id = cache.vouchedPacked(path, facts, at)
+    if (id === undefined) doubtful.push({ file: { path, stat: decodeFacts(facts, at) }, row })
+    else if (id !== row.id) unstaged.push({ path, state: 'modified', size })
   }
-  await walkWorkTree(ctx, repo.root, under, { tracked: places, onFile: judge })
+  await look({ tracked: places, onFile: judge })
   for (const { path, size } of await differing(ctx, repo, doubtful)) {
     unstaged.push({ path, state: 'modified', size })
   }
@@ -61,13 +87,10 @@ export async function computeStatus(
     else unstaged.push({ path: row.path, state: 'deleted', size: row.size })
   }
   unstaged.sort((a, b) => (a.path < b.path ? -1 : 1))
-  const headTables = commit === null ? [] : (await repo.history.read(commit)).tables
   return {
-    branch,
-    commit,
     staged,
     unstaged,
-    tablesChanged: canonicalJson(headTables) !== canonicalJson(config.tables),
+    tablesChanged: canonicalJson(head?.tables ?? []) !== canonicalJson(config.tables),
     notCheckedOut,
     tracked: rows.length,
     trackedBytes: rows.reduce((sum, row) => sum + row.size, 0),

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { testContext } from '../../test/helpers/context.ts'
+import { workTree } from '../../test/helpers/work-tree.ts'
+import { walkAhead, walkWorkTree } from './scan.ts'
+import { computeStatus } from './status.ts'
+import { decodeFacts } from './stat-cache.ts'
+import type { WorkTreeState } from './types.ts'
+
+function tempTree(t: TestContext, files: readonly string[]): string {
+  const root = mkdtempSync(join(tmpdir(), 'cxv-scan-'))
+  t.after(() => rmSync(root, { recursive: true, force: true }))
+  for (const path of files) {
+    mkdirSync(dirname(join(root, path)), { recursive: true })
+    writeFileSync(join(root, path), path)
+  }
+  return root
+}
+
+type Found = readonly (readonly [path: string, word: string])[]
+
+test('a walk on a thread of its own finds what one on this thread finds', async (t) => {
+  const root = tempTree(t, [
+    'a.png',
+    'b/c.png',
+    'b/deep/er/d.png',
+    'b/x.tmp',
+    'b/kept.tmp',
+    'build/in.o',
+    'build/deep/tracked.o',
+    'build/deep/not.o',
+    'sub/.git/config',
+    'sub/.CXV/x',
+    'umlaut ä/日本.png',
+  ])
+  writeFileSync(join(root, '.cxvignore'), '*.tmp\nbuild\nhidden-link\n')
+  symlinkSync('a.png', join(root, 'link'))
+  symlinkSync('b', join(root, 'folder-link'))
+  symlinkSync('a.png', join(root, 'hidden-link'))
+  assert.equal(spawnSync('mkfifo', [join(root, 'pipe')]).status, 0)
+  const tracked = new Set(['build/deep/tracked.o', 'b/kept.tmp', 'hidden-link', 'gone.png'])
+  const found = async (ahead: boolean, under: string): Promise<Found> => {
+    const rows: (readonly [string, string])[] = []
+    const options = {
+      tracked,
+      onFile: (path: string, facts: Uint8Array, at: number) =>
+        void rows.push([path, String(decodeFacts(facts, at).ino)]),
+    }
+    const ctx = testContext()
+    const skipped = ahead
+      ? await walkAhead(ctx, root, under).finish(options)
+      : await walkWorkTree(ctx, root, under, options)
+    for (const { path, why } of skipped) rows.push([path, why])
+    return rows.sort(([a], [b]) => (a < b ? -1 : 1))
+  }
+  for (const under of ['', 'b', 'build', 'b/deep', 'a.png', 'b/x.tmp', 'b/kept.tmp', 'nowhere']) {
+    assert.deepEqual(await found(true, under), await found(false, under), under)
+  }
+  assert.deepEqual(
+    (await found(true, '')).map(([path]) => path),
+    [
+      '.cxvignore',
+      'a.png',
+      'b/c.png',
+      'b/deep/er/d.png',
+      'b/kept.tmp',
+      'build/deep/tracked.o',
+      'folder-link',
+      'hidden-link',
+      'link',
+      'pipe',
+      'umlaut ä/日本.png',
+    ],
+  )
+})
+
+test('a walk that was begun for nothing is given up', async (t) => {
+  const stop = new AbortController()
+  const ctx = { ...testContext(), signal: stop.signal }
+  const ahead = walkAhead(ctx, tempTree(t, ['a']), '')
+  stop.abort(new Error('enough'))
+  await assert.rejects(ahead.finish({ tracked: new Set(), onFile: () => undefined }), /enough/)
+  await ahead.stop()
+})
+
+test('status of so many files that a thread walks ahead, and of one file', async (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'cxv-many-'))
+  t.after(() => rmSync(root, { recursive: true, force: true }))
+  const tree = await workTree(root)
+  const many = Array.from({ length: 16_400 }, (_, i) => [`f${i % 20}/${i}`, `${i}`] as const)
+  tree.write(Object.fromEntries(many))
+  await tree.commit('many')
+  rmSync(join(root, 'f3/3'))
+  tree.write({ 'f4/4': 'other', 'f5/new': 'new' })
+  const states = (under?: string): Promise<readonly (readonly [string, WorkTreeState])[]> =>
+    tree.with(async (repo) => {
+      const { unstaged } = await computeStatus(tree.ctx, repo, under === undefined ? {} : { under })
+      return unstaged.map(({ path, state }) => [path, state] as const)
+    })
+  assert.deepEqual(await states(), [
+    ['f3/3', 'deleted'],
+    ['f4/4', 'modified'],
+    ['f5/new', 'untracked'],
+  ])
+  assert.deepEqual(await states('f4/4'), [['f4/4', 'modified']])
+  assert.deepEqual(await states('f6/6'), [])
+})

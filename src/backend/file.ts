@@ -53,7 +53,7 @@ export function createFileBackend(ctx: Context, root: string, url = `file://${ro
     return { path: join(root, ...parts), state }
   }
 
-  const readAt = async (key: Key, range: ByteRange | undefined) => {
+  const readAt = async (key: Key, range: ByteRange | undefined, into?: Uint8Array) => {
     const { path, state } = locate(key)
     const file = state === 'absent' ? undefined : await openForReading(path)
     if (file === undefined) return undefined
@@ -68,7 +68,7 @@ export function createFileBackend(ctx: Context, root: string, url = `file://${ro
           `${key} of ${url} has ${facts.size} bytes; ${offset}+${length} were asked for`,
         )
       }
-      const bytes = await file.read(offset, length)
+      const bytes = await file.read(offset, length, into)
       const whole = length === facts.size || facts.size > HASHED_MAX_BYTES
       return { bytes, etag: etagOf(facts, whole ? bytes : await file.read(0, facts.size)) }
     } catch (error) {
@@ -165,7 +165,7 @@ export function createFileBackend(ctx: Context, root: string, url = `file://${ro
     caps: { compareAndSwap: true, write: true },
     get: async (key, range, options) => {
       options?.signal?.throwIfAborted()
-      return readAt(key, range)
+      return readAt(key, range, options?.into)
     },
     stat: async (key, options) => {
       options?.signal?.throwIfAborted()

@@ -34,11 +34,15 @@ export interface Backend {
   /** Printable: credentials removed. */
   readonly url: string
   readonly caps: BackendCaps
-  /** Absent: undefined. A range beyond the end, or a short body, is an error. */
+  /**
+   * Absent: undefined. A range beyond the end, or a short body, is an error.
+   * @param options.into memory to read into, if that spares memory of its own and it is large enough: the
+   *   bytes are then a view of it
+   */
   get(
     key: Key,
     range?: ByteRange,
-    options?: Abortable,
+    options?: Abortable & { readonly into?: Uint8Array },
   ): Promise<{ readonly bytes: Uint8Array; readonly etag: string } | undefined>
   stat(key: Key, options?: Abortable): Promise<ObjectInfo | undefined>
   /** Every object whose key starts with the prefix, in no order. */

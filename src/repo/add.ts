@@ -222,11 +222,17 @@ async function matchPattern(repo: Repository, pattern: string): Promise<readonly
   return kept
 }
 
-/** @throws CxvError SYMLINK_IN_WAY when a folder on the way is a link: its target may lie outside */
-export function refuseLinks(root: string, path: string): void {
+/**
+ * @param seen folders found to be none in this pass, which are not looked at again
+ * @throws CxvError SYMLINK_IN_WAY when a folder on the way is a link: its target may lie outside
+ */
+export function refuseLinks(root: string, path: string, seen = new Set<string>()): void {
+  if (seen.has(parentOf(path))) return
   const parts = path.split('/')
   for (let i = 1; i < parts.length; i++) {
     const folder = parts.slice(0, i).join('/')
+    if (seen.has(folder)) continue
+    seen.add(folder)
     if (lstatIfAny(join(root, folder))?.isSymbolicLink() === true) {
       throw new CxvError(
         'SYMLINK_IN_WAY',

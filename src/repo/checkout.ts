@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path'
 import {
   type CommitId,
+  type ContentId,
   type Context,
   CxvError,
   formatBytes,
@@ -8,13 +9,13 @@ import {
   startTask,
 } from '../base/index.ts'
 import { lstatIfAny, makeFolder, removeEmptyFolders, removePath } from '../io/index.ts'
-import type { FileToMaterialise } from '../store/types.ts'
+import type { FileToMaterialise, Materialised } from '../store/types.ts'
 import { refuseLinks } from './add.ts'
 import { hashFile } from './hash.ts'
 import { readStage, unstageChange } from './stage.ts'
 import { readStatCache, type StatCache, statChange } from './stat-cache.ts'
 import type { CheckoutPlan, ManifestRow, Repository } from './types.ts'
-import { statOf } from './walk.ts'
+import { factsOfStat } from './walk.ts'
 
 export interface CheckoutOptions {
   /** Overwrite and remove files even where their bytes are in no version. */
@@ -62,17 +63,8 @@ export async function checkoutRows(
 async function writeFiles(ctx: Context, repo: Repository, plan: CheckoutPlan): Promise<void> {
   if (plan.write.length === 0) return
   const store = await repo.store()
-  const folders = new Set(plan.write.map((row) => dirname(row.path)))
-  for (const folder of folders) {
-    refuseLinks(repo.root, `${folder}/x`)
-    makeFolder(join(repo.root, folder))
-  }
-  const files: FileToMaterialise[] = plan.write.map((row) => ({
-    id: row.id,
-    size: row.size,
-    executable: row.executable,
-    absolutePath: join(repo.root, row.path),
-  }))
+  makeFolders(repo, plan.write)
+  const files = plan.write.map((row) => fileOf(repo, row))
   const ids = new Map(files.map((f) => [f.absolutePath, f.id]))
   const task = startTask(ctx, 'checking out', 'bytes', plan.bytes)
   try {
@@ -80,18 +72,91 @@ async function writeFiles(ctx: Context, repo: Repository, plan: CheckoutPlan): P
     for await (const batch of store.materialise(files, {
       onBytes: (_f, bytes) => task.advance(bytes),
     })) {
-      await store.cache.write(
-        batch.map(({ absolutePath, stat }) =>
-          statChange(absolutePath.slice(repo.root.length + 1), {
-            ...stat,
-            id: ids.get(absolutePath)!,
-            checkedAt,
-          }),
-        ),
-      )
+      await remember(repo, batch, ids, checkedAt)
     }
   } finally {
     task.end()
+  }
+}
+
+function makeFolders(repo: Repository, rows: readonly ManifestRow[]): void {
+  for (const folder of new Set(rows.map((row) => dirname(row.path)))) {
+    refuseLinks(repo.root, `${folder}/x`)
+    makeFolder(join(repo.root, folder))
+  }
+}
+
+const fileOf = (repo: Repository, row: ManifestRow): FileToMaterialise => ({
+  id: row.id,
+  size: row.size,
+  executable: row.executable,
+  absolutePath: join(repo.root, row.path),
+})
+
+/** Into the stat cache, so that what was just written need not be hashed to know it. */
+async function remember(
+  repo: Repository,
+  written: Materialised,
+  ids: ReadonlyMap<string, ContentId>,
+  checkedAt: number,
+): Promise<void> {
+  const store = await repo.store()
+  await store.cache.write(
+    written.map(({ absolutePath, stat }) => {
+      const id = ids.get(absolutePath)
+      if (id === undefined) throw new Error(`${absolutePath} was not to be written`)
+      return statChange(absolutePath.slice(repo.root.length + 1), { ...stat, id, checkedAt })
+    }),
+  )
+}
+
+/** A checkout that goes along with a fetch: files are written while the packs that bring them are at hand. */
+export interface CheckoutAhead {
+  /** Files of the version with this content that are not written yet. */
+  take(id: ContentId): readonly FileToMaterialise[]
+  wrote(written: Materialised): Promise<void>
+  /** What was written so far. */
+  done(): { readonly files: number; readonly bytes: number }
+}
+
+/**
+ * For a work tree that is empty: nothing is looked at before it is written. What this leaves,
+ * `checkoutCommit` with `complete` puts in place.
+ */
+export function beginCheckout(
+  ctx: Context,
+  repo: Repository,
+  rows: readonly ManifestRow[],
+): CheckoutAhead {
+  makeFolders(repo, rows)
+  const left = new Map<ContentId, ManifestRow | ManifestRow[]>()
+  for (const row of rows) {
+    const same = left.get(row.id)
+    if (same === undefined) left.set(row.id, row)
+    else if (Array.isArray(same)) same.push(row)
+    else left.set(row.id, [same, row])
+  }
+  const taken = new Map<string, ContentId>()
+  const checkedAt = ctx.now()
+  const done = { files: 0, bytes: 0 }
+  return {
+    take(id) {
+      const found = left.get(id)
+      if (found === undefined) return []
+      left.delete(id)
+      const files = (Array.isArray(found) ? found : [found]).map((row) => fileOf(repo, row))
+      for (const { absolutePath } of files) taken.set(absolutePath, id)
+      return files
+    },
+    async wrote(written) {
+      await remember(repo, written, taken, checkedAt)
+      for (const { absolutePath, stat } of written) {
+        taken.delete(absolutePath)
+        done.files++
+        done.bytes += stat.size
+      }
+    },
+    done: () => done,
   }
 }
 
@@ -104,28 +169,31 @@ function planCheckout(
   options: CheckoutOptions,
 ): CheckoutPlan {
   const before = new Map(from.map((row) => [row.path, row]))
-  const after = new Set(to.map((row) => row.path))
+  // Only what `from` has can be removed or stand in the way: a clone need not build it.
+  const after = new Set(from.length === 0 ? [] : to.map((row) => row.path))
   const write: ManifestRow[] = []
   const blocked: string[] = []
+  const seen = new Set<string>()
+  const look: Look = (path) => lookAt(repo, path, cache, seen)
   for (const row of to) {
     ctx.signal.throwIfAborted()
     const was = before.get(row.path)
     const same = was !== undefined && was.id === row.id && was.executable === row.executable
     if (same && options.complete !== true && options.force !== true) continue
-    const state = lookAt(repo, row.path, cache)
+    const state = look(row.path)
     if (state.kind === 'file' && state.id === row.id && state.executable === row.executable)
       continue
     if (state.kind === 'absent') write.push(row)
     else if (options.force === true || (state.kind === 'file' && state.id === was?.id))
       write.push(row)
-    else if (state.kind === 'folder' && isCleanFolder(repo, row.path, before, after, cache))
+    else if (state.kind === 'folder' && isCleanFolder(row.path, before, after, look))
       write.push(row)
     else blocked.push(row.path)
   }
   const remove: string[] = []
   for (const row of from) {
     if (after.has(row.path)) continue
-    const state = lookAt(repo, row.path, cache)
+    const state = look(row.path)
     if (state.kind === 'absent') continue
     if (state.kind === 'file' && (state.id === row.id || options.force === true))
       remove.push(row.path)
@@ -148,30 +216,31 @@ type OnDisk =
   | { readonly kind: 'absent' | 'folder' | 'other' }
   | { readonly kind: 'file'; readonly id: string | undefined; readonly executable: boolean }
 
+type Look = (path: string) => OnDisk
+
 /** What lies at a tracked path, hashed where its stat cannot vouch for it. A link on the way is refused. */
-function lookAt(repo: Repository, path: string, cache: StatCache): OnDisk {
-  refuseLinks(repo.root, path)
+function lookAt(repo: Repository, path: string, cache: StatCache, seen: Set<string>): OnDisk {
+  refuseLinks(repo.root, path, seen)
   const absolute = join(repo.root, path)
   const stat = lstatIfAny(absolute)
   if (stat === undefined) return { kind: 'absent' }
   if (stat.isDirectory()) return { kind: 'folder' }
-  const facts = statOf(absolute)
-  if (facts === undefined) return { kind: 'other' }
+  if (!stat.isFile()) return { kind: 'other' }
+  const facts = factsOfStat(stat)
   const id = cache.vouched(path, facts) ?? hashFile(absolute)
   return { kind: 'file', id, executable: facts.executable }
 }
 
 /** A folder stands where a file must go, and all in it is tracked, unchanged and on its way out. */
 function isCleanFolder(
-  repo: Repository,
   path: string,
   before: ReadonlyMap<string, ManifestRow>,
   after: ReadonlySet<string>,
-  cache: StatCache,
+  look: Look,
 ): boolean {
   const inside = [...before.values()].filter((row) => row.path.startsWith(`${path}/`))
   const clean = inside.every((row) => {
-    const state = lookAt(repo, row.path, cache)
+    const state = look(row.path)
     return (
       !after.has(row.path) &&
       (state.kind === 'absent' || (state.kind === 'file' && state.id === row.id))

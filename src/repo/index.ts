@@ -3,7 +3,13 @@
  * Not its concern: how bytes are kept (store), what a version is (history), other machines (sync).
  */
 export { type AddReport, stageFiles } from './add.ts'
-export { checkoutCommit, type CheckoutOptions, describeCheckout } from './checkout.ts'
+export {
+  beginCheckout,
+  type CheckoutAhead,
+  checkoutCommit,
+  type CheckoutOptions,
+  describeCheckout,
+} from './checkout.ts'
 export { commitStage, type CommitReport } from './commit.ts'
 export { initRepository, openRepository } from './open.ts'
 export { computeStatus } from './status.ts'

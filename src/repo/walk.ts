@@ -71,16 +71,17 @@ export function tellFile(sink: Pick<WalkSink, 'file'>, root: string, path: strin
 /** Undefined when there is no regular file. */
 export function statOf(absolutePath: string): StatFacts | undefined {
   const stat = lstatIfAny(absolutePath)
-  if (stat === undefined || !stat.isFile()) return undefined
-  return {
-    size: Number(stat.size),
-    mtimeNs: stat.mtimeNs,
-    ctimeNs: stat.ctimeNs,
-    ino: stat.ino,
-    dev: stat.dev,
-    executable: (stat.mode & 0o100n) !== 0n,
-  }
+  return stat?.isFile() === true ? factsOfStat(stat) : undefined
 }
+
+export const factsOfStat = (stat: NonNullable<ReturnType<typeof lstatIfAny>>): StatFacts => ({
+  size: Number(stat.size),
+  mtimeNs: stat.mtimeNs,
+  ctimeNs: stat.ctimeNs,
+  ino: stat.ino,
+  dev: stat.dev,
+  executable: (stat.mode & 0o100n) !== 0n,
+})
 
 export interface WalkSetup {
   readonly root: string

@@ -1,12 +1,5 @@
 import { hash } from 'node:crypto'
-import {
-  contentId,
-  type ContentId,
-  CxvError,
-  isCxvError,
-  type PackId,
-  toHex,
-} from '../base/index.ts'
+import { contentId, type ContentId, CxvError, isCxvError, toHex } from '../base/index.ts'
 import {
   decodeFrame,
   encodeRecipe,
@@ -14,25 +7,12 @@ import {
   isCompressedImage,
   type ObjectKind,
   type RecipePart,
-  verifyPack,
 } from '../format/index.ts'
-import {
-  closeFile,
-  createNew,
-  fileSystemError,
-  makeFolder,
-  publishOpenFile,
-  removeQuick,
-  temporaryBeside,
-  threadName,
-  writeAll,
-} from '../io/index.ts'
 import { WHOLE_FILE_MAX_BYTES } from './adder.ts'
 import { cutPoint } from './fastcdc.ts'
 import type { ChunkIndex } from './level-index.ts'
 import { decodeLocated, type PackFiles } from './pack-files.ts'
 import { createPackWriter, type PackWriter, type PublishedPack } from './pack-writer.ts'
-import { packFolder, packName } from './paths.ts'
 
 /** Data and meta packs that are indexed as they are published. */
 async function withWriters<T>(
@@ -99,32 +79,6 @@ export async function putBytes(
     if (!(await holds('recipe', id, recipe))) meta.append('recipe', id, recipe, 0)
   })
   return contentId(toHex(id))
-}
-
-/** @see Store.importPack */
-export async function importPack(
-  packs: string,
-  index: ChunkIndex,
-  id: PackId,
-  bytes: Uint8Array,
-): Promise<void> {
-  const { kind, entries } = verifyPack(id, bytes)
-  makeFolder(packs)
-  const temporary = temporaryBeside(`${packs}/${threadName()}`)
-  try {
-    const fd = createNew(temporary, 0o444)
-    try {
-      writeAll(fd, bytes)
-    } catch (error) {
-      closeFile(fd)
-      throw error
-    }
-    await publishOpenFile(fd, temporary, packFolder(packs, id), packName(id))
-  } catch (error) {
-    removeQuick(temporary)
-    throw fileSystemError(error, temporary)
-  }
-  await index.addPack({ id, sizeBytes: bytes.length, kind, damaged: false }, entries)
 }
 
 /** @see Store.importFrames */

@@ -1,6 +1,5 @@
 import { type Context, fromHex, type PackId, toHex } from '../base/index.ts'
-import { startWorker, usefulThreads } from '../io/index.ts'
-import { decodeError, joinIds, type WireError } from './add-wire.ts'
+import { joinIds } from './add-wire.ts'
 import {
   byPlace,
   type Layout,
@@ -17,18 +16,12 @@ import {
   writeWorkFile,
 } from './materialiser.ts'
 import type { PackFiles } from './pack-files.ts'
-import type { FileToMaterialise, StatFacts } from './types.ts'
+import { createThreadPool } from './thread-pool.ts'
+import type { FileToMaterialise, Materialised, StatFacts } from './types.ts'
 
 export interface MaterialiserSetup {
   readonly packs: string
 }
-export interface ToMaterialiser {
-  readonly number: number
-  readonly job: MaterialiseJob
-}
-export type FromMaterialiser =
-  | { readonly number: number; readonly files: readonly MaterialisedFile[] }
-  | { readonly number: number; readonly error: WireError }
 
 /** Files whose places are known at a time: bounds memory, whatever the number of files. */
 const GROUP_FILES = 8_192
@@ -47,8 +40,6 @@ interface PlacedFile {
 export interface MaterialiseOptions {
   readonly onBytes?: (files: number, bytes: number) => void
 }
-
-export type Materialised = readonly { readonly absolutePath: string; readonly stat: StatFacts }[]
 
 /** @see Store.materialise */
 export async function* materialise(
@@ -186,53 +177,23 @@ function createLocalPool(packs: string): Pool {
 
 function createWorkerPool(packs: string): Pool {
   const setup: MaterialiserSetup = { packs }
-  const finished: Finished[] = []
-  const running = new Map<number, readonly PlacedFile[]>()
-  let failure: { readonly error: unknown } | undefined
-  let wake: () => void = () => undefined
-  let nextNumber = 0
-  const workers = Array.from({ length: usefulThreads() }, () => {
-    const worker = startWorker(new URL('./materialise.worker.js', import.meta.url), setup)
-    const state = { worker, queued: 0 }
-    worker.onMessage((raw) => {
-      const reply = raw as FromMaterialiser
-      const job = running.get(reply.number)
-      running.delete(reply.number)
-      state.queued--
-      if ('error' in reply) failure ??= { error: decodeError(reply.error) }
-      else if (job !== undefined) finished.push({ job, results: reply.files })
-      wake()
-    })
-    worker.onFailure((error) => {
-      failure ??= { error }
-      wake()
-    })
-    return state
-  })
+  const threads = createThreadPool<MaterialiseJob, MaterialisedFile[]>(
+    new URL('./materialise.worker.js', import.meta.url),
+    setup,
+  )
   return {
     async *run(ctx, jobs) {
-      const iterator = jobs[Symbol.iterator]()
-      let next = iterator.next()
-      for (;;) {
-        const woken = new Promise<void>((resolve) => (wake = resolve))
+      const ahead: Promise<Finished>[] = []
+      for (const job of jobs) {
         ctx.signal.throwIfAborted()
-        for (const state of workers) {
-          while (next.done !== true && state.queued < QUEUED_JOBS) {
-            const message: ToMaterialiser = { number: nextNumber++, job: encodeJob(next.value) }
-            running.set(message.number, next.value)
-            state.queued++
-            state.worker.post(message)
-            next = iterator.next()
-          }
-        }
-        if (failure !== undefined) throw failure.error
-        for (const done of finished.splice(0)) yield done
-        if (running.size === 0 && finished.length === 0) return
-        if (running.size > 0 && finished.length === 0) await woken
+        const finished = threads.run(encodeJob(job)).then((results) => ({ job, results }))
+        // Of several failures one is thrown; the others must not be left without a listener.
+        finished.catch(() => undefined)
+        ahead.push(finished)
+        if (ahead.length >= threads.width * QUEUED_JOBS) yield await ahead.shift()!
       }
+      for (const finished of ahead) yield await finished
     },
-    async close() {
-      await Promise.all(workers.map(({ worker }) => worker.stop()))
-    },
+    close: () => threads.close(),
   }
 }

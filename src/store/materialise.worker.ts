@@ -1,19 +1,9 @@
-import { workerPort } from '../io/index.ts'
-import { encodeError } from './add-wire.ts'
-import { createMaterialiser } from './materialiser.ts'
-import type { FromMaterialiser, MaterialiserSetup, ToMaterialiser } from './materialise.ts'
+import type { MaterialiserSetup } from './materialise.ts'
+import { createMaterialiser, type MaterialisedFile, type MaterialiseJob } from './materialiser.ts'
+import { serveJobs } from './thread-pool.ts'
 
 /** Writes files of the work tree on a thread of its own. */
-const { port, data } = workerPort()
-const materialiser = createMaterialiser((data as MaterialiserSetup).packs)
-
-port.onMessage((raw) => {
-  const { number, job } = raw as ToMaterialiser
-  let reply: FromMaterialiser
-  try {
-    reply = { number, files: materialiser.write(job) }
-  } catch (error) {
-    reply = { number, error: encodeError(error) }
-  }
-  port.post(reply)
+serveJobs<MaterialiseJob, MaterialisedFile[]>((setup) => {
+  const materialiser = createMaterialiser((setup as MaterialiserSetup).packs)
+  return (job) => materialiser.write(job)
 })

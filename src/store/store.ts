@@ -12,7 +12,8 @@ import {
 import { frameLength, type ObjectKind } from '../format/index.ts'
 import { addFiles } from './add.ts'
 import { createContentReader, type Layout, layOut, type Lookup } from './contents.ts'
-import { importFrames, importPack, putBytes } from './ingest.ts'
+import { createPackImporter } from './import.ts'
+import { importFrames, putBytes } from './ingest.ts'
 import type { ChunkIndex } from './level-index.ts'
 import { materialise } from './materialise.ts'
 import { createPackFiles, readPackTable } from './pack-files.ts'
@@ -51,7 +52,7 @@ export function createStoreOver(ctx: Context, folder: string, index: ChunkIndex)
       return holding
     },
     packPath: (id) => packPath(packs, id),
-    importPack: (id, bytes) => importPack(packs, index, id, bytes),
+    openImporter: () => createPackImporter(packs, index),
     importFrames: (frames) => importFrames(packs, index, frames),
     stats() {
       const rows = [...index.packs().values()]

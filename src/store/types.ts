@@ -51,6 +51,26 @@ export interface FileToMaterialise {
   readonly absolutePath: string
 }
 
+/** Files of the work tree that were written, with their facts right after. */
+export type Materialised = readonly { readonly absolutePath: string; readonly stat: StatFacts }[]
+
+export interface PackImporter {
+  /**
+   * Verifies the bytes (name, frames, chunk ids), publishes the pack and indexes it. Idempotent.
+   * @param bytes handed over with the buffer they lie in, which may move to another thread meanwhile
+   * @param files to write as `materialise` does, from the bytes at hand
+   * @returns the files that were written, those whose content is one chunk of this pack; and the bytes,
+   *   whose memory is the caller's again
+   * @throws PACK_CORRUPT
+   */
+  import(
+    id: PackId,
+    bytes: Uint8Array<ArrayBuffer>,
+    files?: readonly FileToMaterialise[],
+  ): Promise<{ readonly written: Materialised; readonly bytes: Uint8Array<ArrayBuffer> }>
+  close(): Promise<void>
+}
+
 export interface StoreStats {
   readonly packs: number
   readonly bytes: number
@@ -111,13 +131,13 @@ export interface Store extends ContentReader {
   materialise(
     files: readonly FileToMaterialise[],
     options?: { readonly onBytes?: (files: number, bytes: number) => void },
-  ): AsyncIterable<readonly { readonly absolutePath: string; readonly stat: StatFacts }[]>
+  ): AsyncIterable<Materialised>
   packs(): Promise<readonly PackId[]>
   /** Which packs hold the frames of these contents (chunks and recipes). Absent ones are left out. */
   packsHolding(ids: readonly ContentId[]): Promise<ReadonlyMap<PackId, readonly ContentId[]>>
   packPath(id: PackId): string
-  /** Verifies the bytes (name, frames, chunk ids), publishes the pack and indexes it. Idempotent. @throws PACK_CORRUPT */
-  importPack(id: PackId, bytes: Uint8Array): Promise<void>
+  /** Takes in packs that come from elsewhere. Close it when they have come: it may hold threads. */
+  openImporter(): PackImporter
   /** Re-packs single verified frames that came by ranged reads. Durable and indexed on return. */
   importFrames(frames: AsyncIterable<Uint8Array>): Promise<number>
   stats(): Promise<StoreStats>

@@ -11,7 +11,13 @@ import {
   TEMPORARY_NAME,
   writeFileAtomic,
 } from '../io/index.ts'
-import { checkoutCommit, initRepository, openRepository } from '../repo/index.ts'
+import {
+  beginCheckout,
+  type CheckoutAhead,
+  checkoutCommit,
+  initRepository,
+  openRepository,
+} from '../repo/index.ts'
 import type { CommandContextLike } from './context.ts'
 import { emptyRemote, fetchState } from './fetch.ts'
 import { CLONE_MARKER, withoutPartial } from './pull.ts'
@@ -68,9 +74,18 @@ export async function clone(
   }))
   const state = await readRemote(ctx, repo, remote)
   const branch = chooseBranch(remote, state, options.branch, format.head)
-  const fetch = await fetchState(ctx, repo, remote, state, { data: options.data })
   const to = state.refs.get(branch)?.ref.commit
   if (to === undefined) throw emptyRemote(remote)
+  let ahead: CheckoutAhead | undefined
+  const fetch = await fetchState(ctx, repo, remote, state, {
+    data: options.data,
+    // A folder that an interrupted clone left may hold files: there each is looked at first.
+    ...(resumed
+      ? {}
+      : {
+          checkout: async () => (ahead = beginCheckout(ctx, repo, await repo.history.manifest(to))),
+        }),
+  })
   const { commit: from } = await repo.history.head()
   const plan = await checkoutCommit(ctx, repo, to, {
     branch,
@@ -88,9 +103,9 @@ export async function clone(
     status: 'created',
     from,
     to,
-    written: plan.write.length,
+    written: plan.write.length + (ahead?.done().files ?? 0),
     removed: plan.remove.length,
-    writtenBytes: plan.bytes,
+    writtenBytes: plan.bytes + (ahead?.done().bytes ?? 0),
   }
 }
 

@@ -2,9 +2,8 @@ import { type CommitId, type Context, CxvError, isCxvError, nearest } from '../b
 import { refKey } from '../format/index.ts'
 import type { Repository } from '../repo/types.ts'
 import { contentsOf, isDataset, reachable } from './commits.ts'
-import { type Download, fetchContents } from './download.ts'
+import { type Download, fetchFrames, locateContents, type LocatedContents } from './download.ts'
 import { downloadHistory } from './history-packs.ts'
-import { indexFragments, loadRemoteIndex } from './remote-index.ts'
 import { corrupt, kindOfRef, readRemote, type RemoteRefRow, type RemoteState } from './state.ts'
 import type { FetchedRef, FetchOptions, FetchResult, Remote } from './types.ts'
 
@@ -45,7 +44,10 @@ export async function fetchState(
   if (options.data) {
     // A repository that lacks bytes on purpose, or is not believed, asks for all; else for what is new.
     const all = partial === true || options.recheck === true
-    got = await fetchData(ctx, repo, remote, all ? await reachable(ctx, history, wanted) : fresh)
+    const commits = all ? await reachable(ctx, history, wanted) : fresh
+    const located = await locateData(ctx, repo, remote, commits)
+    const ahead = await options.checkout?.()
+    got = await fetchFrames(ctx, repo, remote, located, ahead)
   } else if (fresh.size > 0 && partial !== true) {
     await repo.updateConfig((config) => ({ ...config, partial: true }))
   }
@@ -133,22 +135,18 @@ async function checkArrived(
   }
 }
 
-/** The bytes that these commits need and that are not here. */
-async function fetchData(
+/** Where the bytes lie that these commits need and that are not here. */
+async function locateData(
   ctx: Context,
   repo: Repository,
   remote: Remote,
   commits: ReadonlyMap<CommitId, readonly CommitId[]>,
-): Promise<Download> {
+): Promise<LocatedContents> {
   const contents = await contentsOf(ctx, repo.history, commits).catch((error: unknown) => {
     if (!isCxvError(error, 'FORMAT_INVALID')) throw error
     throw corrupt(remote, 'its history', `is damaged (${error.message})`, error)
   })
-  const missing = await (await repo.store()).missing([...contents.keys()])
-  if (missing.size === 0) return { contents: 0, packs: 0, bytes: 0 }
-  const index = indexFragments(await loadRemoteIndex(ctx, repo, remote))
-  const absent = new Map([...contents].filter(([id]) => missing.has(id)))
-  return fetchContents(ctx, repo, remote, index, absent)
+  return locateContents(ctx, repo, remote, contents)
 }
 
 async function moveLocalRefs(

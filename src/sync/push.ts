@@ -6,7 +6,6 @@ import {
   isCxvError,
   type PackId,
   plural,
-  toHex,
 } from '../base/index.ts'
 import {
   decodeRemoteRef,
@@ -220,7 +219,7 @@ async function lackingContents(
   const nowhere = new Set<ContentId>(absent)
   for await (const { located, recipe } of readRecipes(remote, recipes)) {
     if (recipe.parts.every((part) => index.find('chunk', part.id) !== undefined)) {
-      nowhere.delete(toHex(located.id) as ContentId)
+      nowhere.delete(located.id)
     }
   }
   if (nowhere.size > 0) {

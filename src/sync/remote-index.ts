@@ -1,5 +1,12 @@
 import { join } from 'node:path'
-import { type ContentId, type Context, type PackId, startTask } from '../base/index.ts'
+import {
+  contentId,
+  type ContentId,
+  type Context,
+  type PackId,
+  startTask,
+  toHex,
+} from '../base/index.ts'
 import {
   decodeFragment,
   type Fragment,
@@ -18,7 +25,8 @@ import type { Remote } from './types.ts'
 /** A frame on a remote. */
 export interface Located {
   readonly kind: ObjectKind
-  readonly id: Uint8Array
+  /** Of the chunk, or of the content whose recipe it is. */
+  readonly id: ContentId
   readonly pack: FragmentPack
   readonly offset: number
   readonly length: number
@@ -27,7 +35,8 @@ export interface Located {
 
 /** All that a remote's fragments say, looked up by id without a request. */
 export interface RemoteIndex {
-  find(kind: ObjectKind, id: Uint8Array): Located | undefined
+  /** @param name the id in hex, where the caller has it: a string less for each of 100,000 frames */
+  find(kind: ObjectKind, id: Uint8Array, name?: ContentId): Located | undefined
   /** The chunk of that id, else the recipe. */
   findContent(id: ContentId): Located | undefined
   /** Every pack that a fragment names. */
@@ -156,7 +165,7 @@ export function indexFragments(
     }
   })
 
-  const find = (kind: ObjectKind, id: Uint8Array): Located | undefined => {
+  const find = (kind: ObjectKind, id: Uint8Array, name?: ContentId): Located | undefined => {
     for (let slot = hashId(id, seed) & mask; ; slot = (slot + 1) & mask) {
       const stored = slots[slot] ?? 0
       if (stored === 0) return undefined
@@ -164,9 +173,10 @@ export function indexFragments(
       const fragment = fragments[f]
       const index = stored - 1 - (bases[f] ?? 0)
       if (fragment?.is(index, kind, id) !== true) continue
-      const { pack, ...entry } = fragment.entry(index)
+      const { pack, offset, length, plainLength } = fragment.entry(index)
       const place = fragment.packs[pack]
-      if (place !== undefined) return { ...entry, pack: place }
+      if (place === undefined) continue
+      return { kind, id: name ?? contentId(toHex(id)), pack: place, offset, length, plainLength }
     }
   }
   return {
@@ -174,7 +184,7 @@ export function indexFragments(
     find,
     findContent(id) {
       const bytes = Buffer.from(id, 'hex')
-      return find('chunk', bytes) ?? find('recipe', bytes)
+      return find('chunk', bytes, id) ?? find('recipe', bytes, id)
     },
   }
 }

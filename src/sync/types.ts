@@ -1,5 +1,6 @@
 import type { Backend } from '../backend/types.ts'
 import type { CommitId } from '../base/index.ts'
+import type { CheckoutAhead } from '../repo/index.ts'
 
 /** A remote that is open: the name it has here, and its keys and bytes. */
 export interface Remote {
@@ -63,6 +64,8 @@ export interface FetchOptions {
   readonly recheck?: boolean
   /** Called when the history is here and no ref has moved: may throw to stop. */
   readonly beforeData?: () => Promise<void>
+  /** Begins a checkout that goes along with the bytes. */
+  readonly checkout?: () => Promise<CheckoutAhead>
 }
 
 export interface FetchedRef {

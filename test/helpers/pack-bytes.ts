@@ -19,7 +19,7 @@ const sha = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes
 export function encodePack(
   kind: PackKind,
   frames: readonly FrameToWrite[],
-): { readonly id: PackId; readonly bytes: Uint8Array } {
+): { readonly id: PackId; readonly bytes: Uint8Array<ArrayBuffer> } {
   const size = frames.reduce(
     (sum, f) => sum + FRAME_HEADER_BYTES + f.body.length,
     PACK_HEADER_BYTES,
@@ -43,7 +43,7 @@ export function encodePack(
  */
 export function createPackBytes(
   contents: readonly { readonly contentOf: Uint8Array; readonly chunks: readonly Uint8Array[] }[],
-): { readonly id: PackId; readonly bytes: Uint8Array } {
+): { readonly id: PackId; readonly bytes: Uint8Array<ArrayBuffer> } {
   const frames: FrameToWrite[] = []
   const chunk = (bytes: Uint8Array): void => {
     frames.push({

@@ -81,6 +81,18 @@ export function backendSuite({ test, name, make }: BackendSuite): void {
     )
   })
 
+  it('may read into memory that is given, and reads right whatever it does with it', async (b) => {
+    const body = bytesOf(5, 70_000)
+    await b.put('k', body)
+    for (const length of [10, 70_000, 100_000]) {
+      const into = new Uint8Array(length).fill(255)
+      const got = await b.get('k', undefined, { into })
+      assert.deepEqual(Uint8Array.from(got?.bytes ?? []), body)
+      const part = await b.get('k', { offset: 5, length: 9 }, { into })
+      assert.deepEqual(Uint8Array.from(part?.bytes ?? []), body.slice(5, 14))
+    }
+  })
+
   it('keeps empty bodies and bodies of every awkward length', async (b) => {
     for (const length of [0, 1, 15, 16, 17, 65_535, 65_536, 65_537, 3_000_001]) {
       const body = bytesOf(length, length)

@@ -20,7 +20,7 @@ import { createStore, openStore } from '../../src/store/index.ts'
 import type { FileToAdd, Store } from '../../src/store/types.ts'
 import { testContext } from '../helpers/context.ts'
 import { seededBytes } from '../helpers/seeded.ts'
-import { addAll, sha256, writeFiles } from './store.suite.ts'
+import { addAll, importOne, sha256, writeFiles } from './store.suite.ts'
 
 const top = mkdtempSync(join(tmpdir(), 'cxv-damage-'))
 after(() => rmSync(top, { recursive: true, force: true }))
@@ -219,7 +219,7 @@ test('a wrong recipe in a pack is refused on reading and replaced by adding agai
   const other = seededBytes(98, 4_000_000)
   const { id, bytes } = createPackBytes([{ contentOf: large, chunks: [other] }])
   store = await open()
-  await store.importPack(id, bytes)
+  await importOne(store, id, bytes)
   assert.equal((await store.missing([sha256(large)])).size, 0)
   await assert.rejects(store.read(sha256(large)), (error) => isCxvError(error, 'CHUNK_CORRUPT'))
   const deep = await store.verify([sha256(large)], { deep: true, repair: false })
@@ -238,14 +238,25 @@ test('a pack with another name, or any byte changed, is not imported', async () 
   for (let at = 0; at < bytes.length; at += 7) {
     const bad = bytes.slice()
     bad[at]! ^= 0x10
-    await assert.rejects(store.importPack(id, bad), (error) => isCxvError(error, 'PACK_CORRUPT'))
+    await assert.rejects(importOne(store, id, bad), (error) => isCxvError(error, 'PACK_CORRUPT'))
   }
-  await assert.rejects(store.importPack('0'.repeat(64) as PackId, bytes), (error) =>
+  await assert.rejects(importOne(store, '0'.repeat(64) as PackId, bytes), (error) =>
     isCxvError(error, 'PACK_CORRUPT'),
   )
   assert.deepEqual(await store.packs(), before)
-  await store.importPack(id, bytes)
-  await store.importPack(id, bytes)
+  await importOne(store, id, bytes)
+  await importOne(store, id, bytes)
   assert.equal((await store.packs()).length, before.length + 1)
+  // A pack of this size goes to a thread, whose refusal must arrive as it was.
+  const large = createPackBytes(
+    Array.from({ length: 6 }, (_, i) => ({ contentOf: seededBytes(i, 1 << 20), chunks: [] })),
+  )
+  const bad = large.bytes.slice()
+  bad[3_000_000]! ^= 1
+  await assert.rejects(importOne(store, large.id, bad), (error) =>
+    isCxvError(error, 'PACK_CORRUPT'),
+  )
+  assert.equal((await store.packs()).length, before.length + 1)
+  await importOne(store, large.id, large.bytes)
   await store.close()
 })

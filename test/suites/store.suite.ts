@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type ContentId, contentId, isCxvError } from '../../src/base/index.ts'
-import type { AddedFile, FileToAdd, Store } from '../../src/store/types.ts'
+import type { AddedFile, FileToAdd, PackImporter, Store } from '../../src/store/types.ts'
 import { seededBytes, seededText } from '../helpers/seeded.ts'
 import type { TestFn } from '../helpers/test-fn.ts'
 
@@ -47,6 +47,18 @@ export async function addAll(store: Store, files: Iterable<FileToAdd>): Promise<
   const added: AddedFile[] = []
   for await (const batch of store.addFiles(files)) added.push(...batch)
   return added
+}
+
+export async function importOne(
+  store: Store,
+  ...pack: Parameters<PackImporter['import']>
+): ReturnType<PackImporter['import']> {
+  const importer = store.openImporter()
+  try {
+    return await importer.import(...pack)
+  } finally {
+    await importer.close()
+  }
 }
 
 /** Small and large, compressible and not, empty, equal, a DICOM-sized one of several chunks. */
@@ -238,6 +250,53 @@ export function storeSuite({ test, name, make }: StoreSuite): void {
     }
   })
 
+  it('a pack writes the files it holds as it is taken in, and gives its memory back', async (made) => {
+    const contents: Record<string, Uint8Array> = {}
+    // Enough for a pack that goes to a thread, and one that does not.
+    for (let i = 0; i < 12; i++) contents[`noise-${i}`] = seededBytes(500 + i, 500_000 + i)
+    const many = writeFiles(made.folder, contents)
+    const few = writeFiles(made.folder, {
+      text: seededText(4, 500),
+      twin: seededText(4, 500),
+    })
+    await addAll(made.store, many)
+    await addAll(made.store, few)
+    const other = await make()
+    try {
+      const files = [...many, ...few].map(({ path, absolutePath }) => ({
+        id: sha256(readFileSync(absolutePath)),
+        size: statSync(absolutePath).size,
+        executable: path === 'noise-3',
+        absolutePath: join(made.folder, `out-${path}`),
+      }))
+      const sizes: number[] = []
+      // Twins are one content: its pack writes both.
+      const written = new Set<string>()
+      for (const pack of await made.store.packs()) {
+        const bytes = new Uint8Array(readFileSync(made.store.packPath(pack)))
+        const { length } = bytes
+        sizes.push(length)
+        const done = await importOne(other.store, pack, bytes, files)
+        assert.equal(done.bytes.length, length)
+        for (const { absolutePath, stat } of done.written) {
+          assert.equal(statSync(absolutePath, { bigint: true }).ino, stat.ino)
+          written.add(absolutePath)
+        }
+      }
+      assert.ok(Math.max(...sizes) > 4 << 20 && Math.min(...sizes) < 1 << 20)
+      assert.equal(written.size, files.length)
+      for (const { id, absolutePath, executable } of files) {
+        assert.equal(sha256(readFileSync(absolutePath)), id)
+        assert.equal((statSync(absolutePath).mode & 0o100) !== 0, executable)
+      }
+      const ids = files.map(({ id }) => id)
+      const deep = await other.store.verify(ids, { deep: true, repair: false })
+      assert.deepEqual([deep.lost, deep.damaged], [[], []])
+    } finally {
+      await other.dispose()
+    }
+  })
+
   it('what is absent is named', async ({ store }) => {
     const id = sha256(Buffer.from('never added'))
     assert.deepEqual(await store.missing([id]), new Set([id]))
@@ -275,7 +334,8 @@ export function storeSuite({ test, name, make }: StoreSuite): void {
       const holding = await made.store.packsHolding(ids)
       assert.deepEqual(new Set(holding.keys()), new Set(await made.store.packs()))
       for (const pack of holding.keys()) {
-        await other.store.importPack(pack, readFileSync(made.store.packPath(pack)))
+        const bytes = new Uint8Array(readFileSync(made.store.packPath(pack)))
+        await importOne(other.store, pack, bytes)
       }
       assert.equal((await other.store.missing(ids)).size, 0)
       for (const id of ids) assert.equal(sha256(await other.store.read(id)), id)

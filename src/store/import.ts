@@ -1,0 +1,42 @@
+import { fromHex } from '../base/index.ts'
+import { decodeTable } from '../format/index.ts'
+import { joinIds } from './add-wire.ts'
+import { type ImportedPack, type ImportJob, importOnePack } from './importer.ts'
+import type { ChunkIndex } from './level-index.ts'
+import { createThreadPool, type ThreadPool } from './thread-pool.ts'
+import type { PackImporter } from './types.ts'
+
+/** Smaller packs are taken in on the thread that has them: starting another takes longer. */
+const SMALL_PACK_BYTES = 4 << 20
+
+/** @see Store.openImporter */
+export function createPackImporter(packs: string, index: ChunkIndex): PackImporter {
+  let threads: ThreadPool<ImportJob, ImportedPack> | undefined
+  const take = (job: ImportJob): Promise<ImportedPack> => {
+    if (job.bytes.length <= SMALL_PACK_BYTES) return importOnePack(packs, job)
+    threads ??= createThreadPool(new URL('./import.worker.js', import.meta.url), packs)
+    return threads.run(job, [job.bytes.buffer])
+  }
+  return {
+    async import(id, bytes, files = []) {
+      const sizeBytes = bytes.length
+      const done = await take({
+        id,
+        bytes,
+        paths: files.map((file) => file.absolutePath).join('\0'),
+        executable: Uint8Array.from(files, (file) => (file.executable ? 1 : 0)),
+        ids: joinIds(files.map((file) => fromHex(file.id))),
+      })
+      const pack = { id, sizeBytes, kind: done.kind, damaged: false }
+      await index.addPack(pack, decodeTable(done.table, sizeBytes))
+      const written = files.flatMap(({ absolutePath }, i) => {
+        const stat = done.files[i]
+        return stat === undefined ? [] : [{ absolutePath, stat }]
+      })
+      return { written, bytes: done.bytes }
+    },
+    async close() {
+      await threads?.close()
+    },
+  }
+}

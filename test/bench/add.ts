@@ -256,7 +256,7 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
     const text = [
       '# Add, status, commit, push, clone against peers',
       '',
-      `\`npm run bench -- add${argv.length > 0 ? ` ${argv.join(' ')}` : ''}\`: whole processes, one after the other in one run${rounds > 1 ? `, ${rounds} rounds, medians and [range]` : ''}, data in the page cache, all dirty pages written back before each. Peak memory is the largest single process. \`cp\` is \`cp -r\` and \`sync -f\`; cxv syncs what it stores itself; restic's "status" is a second backup.`,
+      `\`npm run bench -- add${argv.length > 0 ? ` ${argv.join(' ')}` : ''}\`: whole processes, one after the other in one run${rounds > 1 ? `, ${rounds} rounds, medians and [range]` : ''}, data in the page cache, all dirty pages written back and six seconds waited before each. Peak memory is the largest single process. \`cp\` is \`cp -r\` and \`sync -f\`; cxv syncs what it stores itself; restic's "status" is a second backup.`,
       '',
       `${facts}; load ${load.toFixed(1)} at the start; ${versions.join('; ')}.`,
       '',

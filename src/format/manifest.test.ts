@@ -86,7 +86,15 @@ test('hostile shards are refused', () => {
   }
   for (const [what, text] of Object.entries(hostile)) {
     assert.throws(() => decodeShard(utf8(text)), { code: 'FORMAT_INVALID' }, what)
+    if (text === '') continue
+    const second = line('A') + text
+    assert.throws(() => decodeShard(utf8(second)), { code: 'FORMAT_INVALID' }, `second: ${what}`)
   }
+  // As large as a shard may be, and wrong in its last byte.
+  const long = Array.from({ length: MAX_SHARD_ROWS }, (_, i) => row(`${10_000 + i}`.repeat(800)))
+  assert.deepEqual(decodeShard(encodeShard(long)), long)
+  const torn = encodeShard(long).subarray(0, -1)
+  assert.throws(() => decodeShard(torn), { code: 'FORMAT_INVALID' })
   assert.throws(() => decodeShard(Buffer.from(`${line('a').slice(0, -2)}\xff\n`, 'latin1')), {
     code: 'FORMAT_INVALID',
   })

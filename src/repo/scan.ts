@@ -130,7 +130,7 @@ interface Judge extends WalkSink {
 
 /** Decides by what is tracked, which a walk does not know. */
 function createJudge(root: string, { tracked, onFile }: Omit<WalkOptions, 'force'>): Judge {
-  const trackedFolders = foldersOf(tracked.keys())
+  let trackedFolders: ReadonlySet<string> | undefined
   const hidden: string[] = []
   const judge: Judge = {
     skipped: [],
@@ -146,6 +146,7 @@ function createJudge(root: string, { tracked, onFile }: Omit<WalkOptions, 'force
     special: (path) => void judge.skipped.push({ path, why: 'special' }),
     hidden(path, kind) {
       if (kind === 'folder') {
+        trackedFolders ??= foldersOf(tracked.keys())
         if (trackedFolders.has(path)) hidden.push(path)
         return
       }

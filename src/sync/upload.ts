@@ -125,11 +125,17 @@ async function openLocalPack(id: PackId, path: string): Promise<LocalPack> {
   }
 }
 
-const tableOf = (pack: LocalPack): PackEntry[] => decodeTable(pack.tail, pack.size)
+function tableOf(pack: LocalPack): PackEntry[] {
+  try {
+    return decodeTable(pack.tail, pack.size)
+  } catch (cause) {
+    throw lostPack(pack.id, cause)
+  }
+}
 
 const lostPack = (id: PackId, cause?: unknown): CxvError =>
   new CxvError('PACK_CORRUPT', `pack ${id} of this repository is damaged or gone`, {
-    hint: '`cxv fsck` names what is lost; adding the files again stores them anew',
+    hint: '`cxv fsck --repair` keeps what can be read of it and names what is lost; `cxv pull` or adding those files again brings that back',
     data: { pack: id },
     cause,
   })

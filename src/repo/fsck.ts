@@ -6,6 +6,8 @@ import type { Repository } from './types.ts'
 
 export interface FsckReport {
   readonly clean: boolean
+  /** Every byte was read; otherwise a flipped one inside a file is not seen. */
+  readonly deep: boolean
   readonly commits: number
   readonly contents: number
   readonly store: VerifyReport
@@ -75,7 +77,8 @@ export async function checkRepository(
     const { partial } = await repo.config()
     const lost = report.lost.filter((l) => !(partial === true && l.reason === 'missing'))
     return {
-      clean: lost.length === 0 && history.length === 0 && report.setAside.length === 0,
+      clean: lost.length === 0 && history.length === 0 && report.damaged.length === 0,
+      deep: options.deep,
       commits,
       contents: uses.size,
       store: report,

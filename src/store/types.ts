@@ -85,7 +85,11 @@ export interface VerifyReport {
   /** Contents whose chunks are absent or do not match their id. */
   readonly lost: readonly { readonly id: ContentId; readonly reason: 'missing' | 'corrupt' }[]
   /** Packs with bytes that are not as they were written. Without `repair` they stay where they are. */
-  readonly damaged: readonly PackId[]
+  readonly damaged: readonly {
+    readonly pack: PackId
+    /** Frames of it that still hold what they promise. */
+    readonly readable: number
+  }[]
   /** Packs moved to .cxv/bad/ because they were damaged; their good frames were kept. */
   readonly setAside: readonly {
     readonly pack: PackId
@@ -143,7 +147,8 @@ export interface Store extends ContentReader {
   stats(): Promise<StoreStats>
   /**
    * Checks packs and, for the contents given, that every one can be read back.
-   * `deep` reads and hashes all bytes; otherwise names, lengths and quick checks.
+   * `deep` reads and hashes all bytes; otherwise sizes and tables of packs are compared with the
+   * index, and of the frames only those of damaged packs are read.
    */
   verify(
     contents: AsyncIterable<ContentId> | Iterable<ContentId>,

@@ -75,13 +75,13 @@ export async function verifyStore(
     await checkPack(store, row, options, found)
   }
   if (found.indexWrong) await rebuildIndex(index, packs)
-  const damaged = [...found.damaged.keys()]
+  const damaged = [...found.damaged].map(([pack, good]) => ({ pack, readable: good.size }))
   // Before anything is moved: what a damaged frame held is lost as `corrupt`, not as `missing`.
   const lost = await findLost(store, contents, options, found)
   const aside: VerifyReport['setAside'][number][] = []
   if (options.repair && damaged.length > 0) {
     files.close()
-    for (const pack of damaged) aside.push(await salvage(folder, index, pack))
+    for (const { pack } of damaged) aside.push(await salvage(folder, index, pack))
     await rebuildIndex(index, packs)
   }
   return {

@@ -1,4 +1,5 @@
 import { formatBytes, formatCount, plural, printable } from '../base/index.ts'
+import { listRuns } from '../lineage/index.ts'
 import { checkRepository, openRepository } from '../repo/index.ts'
 import { defineCommand, erase } from './types.ts'
 
@@ -19,7 +20,11 @@ export const command = erase(
     },
     async run(ctx, args) {
       await using repo = await openRepository(ctx, ctx.cwd)
+      const pinned = (await listRuns(ctx, repo))
+        .filter((run) => run.sealed === null)
+        .map(({ record }) => ({ name: `run ${record.id}`, commit: record.commit }))
       return await checkRepository(ctx, repo, {
+        pinned,
         deep: args.quick !== true,
         repair: args.repair === true,
       })

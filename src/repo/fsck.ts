@@ -1,5 +1,12 @@
-import { type CommitId, type ContentId, type Context, startTask } from '../base/index.ts'
+import {
+  type CommitId,
+  type ContentId,
+  type Context,
+  isCxvError,
+  startTask,
+} from '../base/index.ts'
 import { decodeRunContents } from '../format/index.ts'
+import type { History } from '../history/types.ts'
 import type { VerifyReport } from '../store/types.ts'
 import { readStage } from './stage.ts'
 import type { Repository } from './types.ts'
@@ -24,42 +31,32 @@ export interface FsckReport {
   readonly history: readonly { readonly ref: string; readonly problem: string }[]
 }
 
+type Uses = Map<ContentId, { readonly path: string; readonly commit: CommitId | 'stage' }>
+
+/** A commit that something besides the refs stands on: an unsealed run of this machine. */
+export interface PinnedCommit {
+  readonly name: string
+  readonly commit: CommitId
+}
+
 /**
- * Checks history, packs and index, and that every content named by any ref or the stage can be read.
+ * Checks history, packs and index, and that every content named by any ref, pinned commit or the
+ * stage can be read.
  * @param options.deep reads and hashes every byte
  * @param options.repair re-packs good frames of damaged packs and moves the bad aside
  */
 export async function checkRepository(
   ctx: Context,
   repo: Repository,
-  options: { readonly deep: boolean; readonly repair: boolean },
+  options: {
+    readonly deep: boolean
+    readonly repair: boolean
+    readonly pinned?: readonly PinnedCommit[]
+  },
 ): Promise<FsckReport> {
   return repo.withWriteLock('fsck', async () => {
-    const history = await repo.history.check()
-    const uses = new Map<ContentId, { path: string; commit: CommitId | 'stage' }>()
-    const tips = (await repo.history.refs('refs/')).filter(
-      (r) => !r.name.startsWith('refs/runs/') && !history.some((h) => h.ref === r.name),
-    )
-    let commits = 0
-    const head = await repo.history.head()
-    const from = [
-      ...new Set([...tips.map((t) => t.id), ...(head.commit === null ? [] : [head.commit])]),
-    ]
-    for await (const commit of repo.history.log(from)) {
-      ctx.signal.throwIfAborted()
-      commits++
-      for (const row of await repo.history.manifest(commit.id)) {
-        if (!uses.has(row.id)) uses.set(row.id, { path: row.path, commit: commit.id })
-      }
-    }
-    for (const { name, id } of await repo.history.refs('refs/runs/')) {
-      const bytes = await repo.history.readFile(id, 'contents.json')
-      if (bytes === undefined) continue
-      for (const content of decodeRunContents(bytes)) {
-        const path = `${name.slice('refs/runs/'.length)}/${content.name}`
-        if (!uses.has(content.id)) uses.set(content.id, { path, commit: id })
-      }
-    }
+    const uses: Uses = new Map()
+    const { commits, history } = await walkHistory(ctx, repo, options.pinned ?? [], uses)
     const store = await repo.store()
     for (const change of (await readStage(store.cache)).values()) {
       if (change.change === 'put') uses.set(change.row.id, { path: change.path, commit: 'stage' })
@@ -68,7 +65,8 @@ export async function checkRepository(
     let report: VerifyReport
     try {
       report = await store.verify(uses.keys(), {
-        ...options,
+        deep: options.deep,
+        repair: options.repair,
         onBytes: (_frames, bytes) => task.advance(bytes),
       })
     } finally {
@@ -91,4 +89,72 @@ export async function checkRepository(
       history,
     }
   })
+}
+
+/**
+ * Enters what every commit names that refs, HEAD and pinned commits reach (a run's commit reaches the
+ * data it trained on), by the first commit met: breadth first from HEAD and the branches, so near the
+ * newest. What cannot be read ends its branch of the walk, not the walk.
+ */
+async function walkHistory(
+  ctx: Context,
+  repo: Repository,
+  pinned: readonly PinnedCommit[],
+  uses: Uses,
+): Promise<Pick<FsckReport, 'commits' | 'history'>> {
+  const { history } = repo
+  const problems = [...(await history.check())]
+  const head = await history.head()
+  const next = [
+    ...(head.commit === null ? [] : [{ name: 'HEAD', commit: head.commit }]),
+    ...(await history.refs('refs/')).map(({ name, id }) => ({ name, commit: id })),
+    ...pinned,
+  ]
+  const seen = new Set<CommitId>()
+  let commits = 0
+  for (const { name, commit } of next) {
+    ctx.signal.throwIfAborted()
+    if (seen.has(commit)) continue
+    seen.add(commit)
+    try {
+      const { id, parents } = await history.facts(commit)
+      next.push(...(id === commit ? parents : [id]).map((at) => ({ name, commit: at })))
+      if (id !== commit) continue
+      const dataset = await isDataset(history, id)
+      if (dataset) commits++
+      const named = dataset ? await history.manifest(id) : await recordContents(history, id, name)
+      for (const { path, id: content } of named) {
+        if (!uses.has(content)) uses.set(content, { path, commit: id })
+      }
+    } catch (error) {
+      if (!isCxvError(error)) throw error
+      const { message: problem } = error
+      if (!problems.some((p) => p.problem === problem)) problems.push({ ref: name, problem })
+    }
+  }
+  return { commits, history: problems }
+}
+
+/** Else the commit is a run's record. */
+async function isDataset(history: History, id: CommitId): Promise<boolean> {
+  try {
+    await history.read(id)
+    return true
+  } catch (error) {
+    if (isCxvError(error, 'REV_UNKNOWN')) return false
+    throw error
+  }
+}
+
+/** What a run keeps in the store, by paths to show: `<run>/model-best.safetensors`. */
+async function recordContents(
+  history: History,
+  commit: CommitId,
+  ref: string,
+): Promise<readonly { readonly path: string; readonly id: ContentId }[]> {
+  const bytes = await history.readFile(commit, 'contents.json')
+  const run = ref.slice(ref.lastIndexOf('/') + 1)
+  return bytes === undefined
+    ? []
+    : decodeRunContents(bytes).map(({ id, name }) => ({ id, path: `${run}/${name}` }))
 }

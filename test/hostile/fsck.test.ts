@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { PACK_FOOTER_BYTES, packTable } from '../../src/format/index.ts'
-import { at, list, type Machine, machine, number, text } from '../helpers/cli.ts'
+import { at, list, type Machine, machine, number, program, text } from '../helpers/cli.ts'
 import { seededBytes } from '../helpers/seeded.ts'
 import { type CleanUp, tempFolder } from '../helpers/temp.ts'
+import { makeTrainable } from '../helpers/tiny-run.ts'
 
 const FILES = 3
 
@@ -82,3 +84,49 @@ test('a bit flip in a stored file: fsck names it, and only --quick says that it 
   assert.match(quick, /no file's bytes were read/)
   assert.doesNotMatch(quick, /checked/)
 })
+
+test('a flip in data that only a run reaches, sealed or not, is found', async (t) => {
+  const top = tempFolder(t, 'fsck-run')
+  const ada = machine(join(top, 'home'))
+  const work = join(top, 'work')
+  await makeTrainable(ada, work)
+  const notes = seededBytes(9, 4000)
+  writeFileSync(join(work, 'notes.txt'), notes)
+  const run = await ada.json(work, 'run', '--allow-dirty')
+  assert.match(await ada.ok(work, 'fsck'), /clean/)
+  flipContent(work, createHash('sha256').update(notes).digest())
+
+  const lost = async (): Promise<void> => {
+    const { stdout, status } = await ada.cxv(work, 'fsck', '--json')
+    assert.equal(status, 14)
+    const report: unknown = JSON.parse(stdout)
+    assert.equal(list(report, 'lostFiles').length, 1)
+    assert.equal(text(report, 'lostFiles', 0, 'path'), 'notes.txt')
+    assert.equal(text(report, 'lostFiles', 0, 'commit'), text(run, 'commit'))
+  }
+  await lost()
+  // As an interrupted run is: known by its folder alone.
+  const ref = `refs/runs/${text(run, 'run')}`
+  await program('git', ['--git-dir', join(work, '.cxv/git'), 'update-ref', '-d', ref])
+  await lost()
+})
+
+test('a damaged commit that several refs reach does not stop fsck', async (t) => {
+  const { ada, work } = await committed(t)
+  await ada.ok(work, 'tag', 'v1')
+  await ada.ok(work, 'branch', 'other')
+  const git = join(work, '.cxv', 'git', 'objects', 'pack')
+  for (const name of readdirSync(git)) flip(join(git, name), 40)
+  const { stdout, stderr, status } = await ada.cxv(work, 'fsck')
+  assert.equal(status, 14, stderr)
+  assert.match(stdout, /history: refs\/heads\/main/)
+})
+
+/** Spoils the stored bytes of one content. */
+function flipContent(work: string, id: Uint8Array): void {
+  for (const pack of packsOf(work)) {
+    const found = packTable(readFileSync(pack)).find((e) => Buffer.compare(e.id, id) === 0)
+    if (found !== undefined) return flip(pack, found.offset + found.storedLength)
+  }
+  assert.fail('no pack holds the content')
+}

@@ -43,6 +43,11 @@ export const command = erase(
       if (r.notHere > 0) yield `${plural(r.notHere, 'content')} not fetched (cloned without data)`
       for (const { ref, problem } of r.history)
         yield style.red(`history: ${printable(ref)}: ${problem}`)
+      for (const { file, problem, to, kept } of r.historyFiles) {
+        const moved =
+          to === undefined ? '' : `; moved to ${to}, ${plural(kept ?? 0, 'object')} kept`
+        yield style.red(`history: .cxv/git/${file}: ${problem}${moved}`)
+      }
       for (const { pack, readable } of r.store.damaged) {
         const aside = r.store.setAside.find((moved) => moved.pack === pack)
         yield style.red(
@@ -61,12 +66,16 @@ export const command = erase(
       if (r.lostCount > 20) yield `and ${formatCount(r.lostCount - 20)} more; --json lists them`
       if (r.clean) yield style.green(r.deep ? 'clean' : 'clean, as far as --quick looks')
       const repaired = r.store.setAside.length > 0
+      const unmoved = r.historyFiles.some(({ to }) => to === undefined)
+      const torn = r.store.damaged.length > 0 && !repaired
+      const holes = r.history.length > 0
       const mend = [
-        ...(r.store.damaged.length > 0 && !repaired ? ['`cxv fsck --repair`'] : []),
+        ...(torn || unmoved || (holes && !r.repaired) ? ['`cxv fsck --repair`'] : []),
+        ...(holes ? ['`cxv fetch`, which brings all history again'] : []),
         ...(r.lostCount > 0 ? ['`cxv pull`, or `cxv add` the files named above again'] : []),
       ]
       if (mend.length > 0) yield `mend: ${mend.join(', then ')}`
-      else if (repaired && r.history.length === 0)
+      else if (repaired || r.historyFiles.length > 0)
         yield 'nothing was lost: what could be read is in new packs'
     },
   }),

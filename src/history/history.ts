@@ -1,7 +1,14 @@
 import { join } from 'node:path'
 import { type CommitId, type Context, CxvError, isCommitId, utf8 } from '../base/index.ts'
 import { encodeDataset, encodeTables } from '../format/index.ts'
-import { lstatIfAny, makeFolder, pathExists, systemNow, writeFileAtomic } from '../io/index.ts'
+import {
+  lstatIfAny,
+  makeFolder,
+  pathExists,
+  removePath,
+  systemNow,
+  writeFileAtomic,
+} from '../io/index.ts'
 import { checkHistory } from './check.ts'
 import { type Commits, DATASET_FILE, MANIFEST_FOLDER, openCommits, TABLES_FILE } from './commits.ts'
 import {
@@ -23,6 +30,7 @@ import { type Manifests, openManifests, readAs } from './manifests.ts'
 import { type Objects, openObjects } from './objects.ts'
 import { checkRefName } from './ref-names.ts'
 import { openRefs, type Refs } from './refs.ts'
+import { damagedFiles, repairFiles } from './repair.ts'
 import { resolveRevision } from './revisions.ts'
 import { exportPack, importPack } from './transfer.ts'
 import type { CommitFacts, DatasetCommit, History, Person } from './types.ts'
@@ -40,6 +48,9 @@ const quietContext = (): Context => ({
   now: systemNow,
   random: (length) => globalThis.crypto.getRandomValues(new Uint8Array(length)),
 })
+
+/** In the git folder while a repair has left holes that a fetch may fill. */
+const INCOMPLETE = 'cxv-incomplete'
 
 // gc.auto 0: git must not pack or prune behind our back when somebody looks at the history with it.
 const CONFIG = `[core]
@@ -87,17 +98,18 @@ export function openHistory(folder: string, options: HistoryOptions = {}): Promi
   const manifests = openManifests(objects)
   const person = options.person ?? { name: 'cxv', email: 'cxv@localhost' }
   const refs = openRefs(folder, options.ctx ?? quietContext(), person)
-  return Promise.resolve(compose({ objects, commits, manifests, refs }))
+  return Promise.resolve(compose({ folder, objects, commits, manifests, refs }))
 }
 
 interface Parts {
+  readonly folder: string
   readonly objects: Objects
   readonly commits: Commits
   readonly manifests: Manifests
   readonly refs: Refs
 }
 
-function compose({ objects, commits, manifests, refs }: Parts): History {
+function compose({ folder, objects, commits, manifests, refs }: Parts): History {
   const treeOf = async (id: CommitId | null): Promise<Oid | undefined> =>
     id === null ? undefined : commits.manifestTree(id)
 
@@ -196,6 +208,14 @@ function compose({ objects, commits, manifests, refs }: Parts): History {
       return Promise.resolve().then(() => importPack(objects, pack))
     },
     check: () => checkHistory(refs, commits, manifests, objects),
+    damagedFiles: () => Promise.resolve().then(() => damagedFiles(folder)),
+    repairFiles: (badFolder) =>
+      Promise.resolve().then(() => repairFiles(folder, badFolder, objects)),
+    incomplete: () => pathExists(join(folder, INCOMPLETE)),
+    setIncomplete(incomplete) {
+      if (incomplete) writeFileAtomic(join(folder, INCOMPLETE), utf8(''))
+      else removePath(join(folder, INCOMPLETE))
+    },
   }
 }
 

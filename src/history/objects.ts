@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { deflateSync, inflateSync } from 'node:zlib'
-import { utf8 } from '../base/index.ts'
+import { type CxvError, isCxvError, utf8 } from '../base/index.ts'
 import {
   lstatIfAny,
   namesIn,
@@ -32,6 +32,7 @@ import {
   type PackedObject,
   packObject,
   type PackIndex,
+  scanPack,
 } from './git-pack.ts'
 import { removeLeftovers, smallPacks } from './repack.ts'
 
@@ -62,26 +63,35 @@ const MAX_INDEX_BYTES = 256 << 20
 export function openObjects(folder: string): Objects {
   const packFolder = join(folder, 'objects', 'pack')
   let packs = new Map<string, Pack>()
+  /** Indexes of packs that cannot be read at all: `fsck` names them. */
+  const unreadable = new Set<string>()
 
   /** @returns whether there is a pack that was not known, or one less. */
   function reload(): boolean {
-    const names = namesIn(packFolder).filter((name) => /^pack-[0-9a-f]{40}\.idx$/.test(name))
+    const names = namesIn(packFolder).filter(
+      (name) => /^pack-[0-9a-f]{40}\.idx$/.test(name) && !unreadable.has(name),
+    )
     if (names.length === packs.size && names.every((name) => packs.has(name))) return false
     const next = new Map<string, Pack>()
     for (const name of names) {
       const pack = packs.get(name) ?? openPack(join(packFolder, name))
       if (pack !== undefined) next.set(name, pack)
+      else unreadable.add(name)
     }
     packs = next
     return true
   }
 
-  function locate(oid: Oid): Located | undefined {
+  /** Where the object lies; more than once when several packs have it. */
+  function* places(oid: Oid): Generator<Located> {
     for (const pack of packs.values()) {
-      const place = pack.index.find(oid)
-      if (place !== undefined) return { pack, ...place }
+      const place = findIn(pack, oid)
+      if (place !== undefined) yield { pack, ...place }
     }
-    return undefined
+  }
+  const locate = (oid: Oid): Located | undefined => {
+    const [first] = places(oid)
+    return first
   }
 
   const readDelta = createDeltaReader(folder)
@@ -101,30 +111,59 @@ export function openObjects(folder: string): Objects {
 
   const loosePath = (oid: Oid): string => join(folder, 'objects', oid.slice(0, 2), oid.slice(2))
 
-  /** The entry's bytes; undefined when the object is in no pack. */
-  function packedEntry(oid: Oid): (Located & { readonly bytes: Uint8Array }) | undefined {
+  /** The object at a place, checked against its id. @throws FORMAT_INVALID */
+  async function readAt(
+    oid: Oid,
+    at: Located,
+  ): Promise<(GitObject & { readonly entry: Uint8Array | undefined }) | undefined> {
+    const bytes = readRangeSync(at.pack.path, at)
+    if (bytes === undefined) return undefined
+    const object = await unpack(oid, { ...at, bytes })
+    checkId(oid, object)
+    return { ...object, entry: entryHead(bytes, 0).type === undefined ? undefined : bytes }
+  }
+
+  /**
+   * The first sound copy. `entry`: as it lies in a pack, when it is there whole.
+   * @throws FORMAT_INVALID when there are copies and none is sound
+   */
+  async function firstSound(
+    oid: Oid,
+  ): Promise<(GitObject & { readonly entry?: Uint8Array | undefined }) | undefined> {
+    let failure: CxvError | undefined
     for (let tries = 0; tries < 5; tries++) {
-      const located = locate(oid)
-      const bytes = located && readRangeSync(located.pack.path, located)
-      if (located !== undefined && bytes !== undefined) return { ...located, bytes }
+      for (const at of places(oid)) {
+        try {
+          const object = await readAt(oid, at)
+          if (object !== undefined) return object
+        } catch (error) {
+          if (!isCxvError(error, 'FORMAT_INVALID')) throw error
+          failure ??= error
+        }
+      }
       // Another process added a pack, or git replaced the packs by one.
-      if (!reload()) return undefined
+      if (!reload()) break
     }
+    try {
+      const loose = readLoose(loosePath(oid))
+      if (loose !== undefined) checkId(oid, loose)
+      if (loose !== undefined) return loose
+    } catch (error) {
+      if (!isCxvError(error, 'FORMAT_INVALID')) throw error
+      failure ??= error
+    }
+    if (failure !== undefined) throw failure
     return undefined
   }
 
   async function find(oid: Oid): Promise<GitObject | undefined> {
-    const entry = packedEntry(oid)
-    const object = entry === undefined ? readLoose(loosePath(oid)) : await unpack(oid, entry)
-    if (object !== undefined && objectId(object.type, object.bytes) !== oid) {
-      throw damaged(`object ${oid} of the history does not match its id`)
-    }
-    return object
+    const found = await firstSound(oid)
+    return found === undefined ? undefined : { type: found.type, bytes: found.bytes }
   }
 
   async function read(oid: Oid): Promise<GitObject> {
     const object = await find(oid)
-    if (object === undefined) throw damaged(`object ${oid} of the history is missing`)
+    if (object === undefined) throw missingObject(oid)
     return object
   }
 
@@ -156,11 +195,9 @@ export function openObjects(folder: string): Objects {
     find,
     has: (oid) => present(oid) || (reload() && present(oid)),
     async packed(oid) {
-      const entry = packedEntry(oid)
-      if (entry !== undefined && entryHead(entry.bytes, 0).type !== undefined) {
-        return { oid, entry: entry.bytes }
-      }
-      return packObject(oid, await read(oid))
+      const found = await firstSound(oid)
+      if (found === undefined) throw missingObject(oid)
+      return found.entry === undefined ? packObject(oid, found) : { oid, entry: found.entry }
     },
     withPrefix(prefix, limit) {
       reload()
@@ -196,6 +233,14 @@ export function openObjects(folder: string): Objects {
   }
 }
 
+const missingObject = (oid: Oid): CxvError => damaged(`object ${oid} of the history is missing`)
+
+function checkId(oid: Oid, { type, bytes }: GitObject): void {
+  if (objectId(type, bytes) !== oid) {
+    throw damaged(`object ${oid} of the history does not match its id`)
+  }
+}
+
 interface Located {
   readonly pack: Pack
   readonly start: number
@@ -210,7 +255,36 @@ function openPack(indexPath: string): Pack | undefined {
   const size = Number(stat.size)
   // Offsets have 31 bits; a pack of this size is none of cxv's.
   if (size > 4 * MAX_PACK_BYTES - 1) throw damaged(`${path} is too large for a pack of the history`)
-  return { path, size, index: decodePackIndex(bytes, size) }
+  const index = indexOf(path, bytes, size)
+  return index && { path, size, index }
+}
+
+/** An index that points astray has the object no more than one that does not name it. */
+function findIn({ index }: Pack, oid: Oid): ReturnType<PackIndex['find']> {
+  try {
+    return index.find(oid)
+  } catch (error) {
+    if (!isCxvError(error, 'FORMAT_INVALID')) throw error
+    return undefined
+  }
+}
+
+/** A damaged index is made anew in memory from its pack; without a sound one the pack is as if it were absent. */
+function indexOf(path: string, bytes: Uint8Array, size: number): PackIndex | undefined {
+  try {
+    return decodePackIndex(bytes, size)
+  } catch (error) {
+    if (!isCxvError(error, 'FORMAT_INVALID')) throw error
+    try {
+      const pack = readRangeSync(path, undefined, MAX_PACK_BYTES)
+      if (pack === undefined) return undefined
+      const entries = [...scanPack(pack)].map(({ at }) => at)
+      return decodePackIndex(encodePackIndex(entries, pack.subarray(pack.length - 20)), size)
+    } catch (again) {
+      if (!isCxvError(again, 'FORMAT_INVALID')) throw again
+      return undefined
+    }
+  }
 }
 
 function deltaEntry(at: Located, locate: (oid: Oid) => Located | undefined): DeltaEntry {
@@ -232,7 +306,8 @@ function deltaEntry(at: Located, locate: (oid: Oid) => Located | undefined): Del
 
 const LOOSE_HEADER = /^(commit|tree|blob|tag) (0|[1-9][0-9]{0,9})$/
 
-function readLoose(path: string): GitObject | undefined {
+/** A loose object; not checked against its id. @throws FORMAT_INVALID */
+export function readLoose(path: string): GitObject | undefined {
   const file = readRangeSync(path, undefined, MAX_OBJECT_BYTES)
   if (file === undefined) return undefined
   let plain: Buffer

@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -53,5 +61,29 @@ test('what a killed process left goes, once it is old; what is new stays', async
   assert.deepEqual(
     names.filter((name) => left.includes(name)),
     [names[1], names[3], 'notes.txt'],
+  )
+})
+
+test('a damaged pack is left as it is: its sound twin is what lives on', async () => {
+  const folder = mkdtempSync(join(top, 'git-'))
+  const history = await createHistory(folder, 'main')
+  const id = await record(history, 0)
+  const [name = ''] = packsIn(folder)
+  const path = join(folder, 'objects', 'pack', name)
+  const bytes = readFileSync(path)
+  // The same objects, a byte wrong: git names packs by their bytes, so the twin has another name.
+  const twin = join(folder, 'objects', 'pack', `pack-${'f'.repeat(40)}`)
+  const bad = Buffer.from(bytes)
+  bad[20]! ^= 0x40
+  writeFileSync(`${twin}.pack`, bad)
+  writeFileSync(`${twin}.idx`, readFileSync(path.replace(/pack$/, 'idx')))
+  for (let i = 1; i < 60; i++) await record(history, i)
+  assert.ok(packsIn(folder).length < 20)
+  assert.ok(existsSync(`${twin}.pack`))
+  const reader = await openHistory(folder)
+  assert.equal((await reader.facts(id)).message, 'n 0')
+  assert.deepEqual(
+    (await reader.damagedFiles()).map(({ file }) => file),
+    [`objects/pack/pack-${'f'.repeat(40)}.pack`],
   )
 })

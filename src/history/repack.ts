@@ -1,7 +1,8 @@
 import { join } from 'node:path'
+import { isCxvError } from '../base/index.ts'
 import { lstatIfAny, namesIn, readRangeSync, removePath, TEMPORARY_NAME } from '../io/index.ts'
-import type { Oid } from './git-objects.ts'
-import { decodePackIndex, entryHead, type PackedObject } from './git-pack.ts'
+import { objectId, type Oid } from './git-objects.ts'
+import { decodePackIndex, entryHead, inflateExactly, type PackedObject } from './git-pack.ts'
 
 /** A commit, a run or a pull each add a pack; every look-up asks all of them. */
 const MAX_SMALL_PACKS = 50
@@ -36,7 +37,7 @@ export function smallPacks(packFolder: string): SmallPacks | undefined {
   for (const path of small) {
     const found = objectsOf(path)
     if (found === 'gone') return undefined
-    if (found === 'has deltas') continue
+    if (found === 'unfit') continue
     for (const object of found) objects.set(object.oid, object)
     merged.push(path)
   }
@@ -54,21 +55,31 @@ export function smallPacks(packFolder: string): SmallPacks | undefined {
 
 const sizeOf = (path: string): number => Number(lstatIfAny(path)?.size ?? Infinity)
 
-function objectsOf(path: string): readonly PackedObject[] | 'gone' | 'has deltas' {
+/** `unfit`: it has deltas, or is damaged; it stays as it is, for `fsck` to name. */
+function objectsOf(path: string): readonly PackedObject[] | 'gone' | 'unfit' {
   const pack = readRangeSync(`${path}.pack`)
   const indexBytes = readRangeSync(`${path}.idx`)
   if (pack === undefined || indexBytes === undefined) return 'gone'
-  const index = decodePackIndex(indexBytes, pack.length)
-  const found: PackedObject[] = []
-  for (let i = 0; i < index.count; i++) {
-    const oid = index.oidAt(i)
-    const place = index.find(oid)
-    if (place === undefined) return 'gone'
-    const entry = pack.subarray(place.start, place.end)
-    if (entryHead(entry, 0).type === undefined) return 'has deltas'
-    found.push({ oid, entry })
+  try {
+    const index = decodePackIndex(indexBytes, pack.length)
+    const found: PackedObject[] = []
+    for (let i = 0; i < index.count; i++) {
+      const oid = index.oidAt(i)
+      const place = index.find(oid)
+      if (place === undefined) return 'unfit'
+      const entry = pack.subarray(place.start, place.end)
+      const { type, size, bodyAt } = entryHead(entry, 0)
+      if (type === undefined) return 'unfit'
+      // Of two copies the damaged one must not outlive the other.
+      const { bytes } = inflateExactly(entry.subarray(bodyAt), size)
+      if (objectId(type, bytes) !== oid) return 'unfit'
+      found.push({ oid, entry })
+    }
+    return found
+  } catch (error) {
+    if (isCxvError(error, 'FORMAT_INVALID')) return 'unfit'
+    throw error
   }
-  return found
 }
 
 /** Removes temporary files and halves of packs that a killed process left. */

@@ -1,7 +1,8 @@
 import type { CommitId } from '../base/index.ts'
 import type { ManifestRow, TableDeclaration } from '../format/index.ts'
+import type { DamagedFile, MovedFile } from './repair.ts'
 
-export type { ManifestRow, TableDeclaration }
+export type { DamagedFile, ManifestRow, MovedFile, TableDeclaration }
 
 export interface Person {
   readonly name: string
@@ -129,4 +130,11 @@ export interface History {
   importPack(pack: Uint8Array): Promise<void>
   /** Objects reachable from refs that are absent or unreadable, by ref. Empty: fine. */
   check(): Promise<readonly { readonly ref: string; readonly problem: string }[]>
+  /** Files of the history that are not as they were written, needed or not. */
+  damagedFiles(): Promise<readonly DamagedFile[]>
+  /** Keeps what is sound of damaged files in a new pack, and moves them to `badFolder`. */
+  repairFiles(badFolder: string): Promise<readonly MovedFile[]>
+  /** Whether a repair left holes: the next fetch then brings all history again. */
+  incomplete(): boolean
+  setIncomplete(incomplete: boolean): void
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import {
   type CommitId,
   type ContentId,
@@ -6,7 +7,7 @@ import {
   startTask,
 } from '../base/index.ts'
 import { decodeRunContents } from '../format/index.ts'
-import type { History } from '../history/types.ts'
+import type { DamagedFile, History, MovedFile } from '../history/types.ts'
 import type { VerifyReport } from '../store/types.ts'
 import { readStage } from './stage.ts'
 import type { Repository } from './types.ts'
@@ -15,6 +16,8 @@ export interface FsckReport {
   readonly clean: boolean
   /** Every byte was read; otherwise a flipped one inside a file is not seen. */
   readonly deep: boolean
+  /** It was asked to move damage aside. */
+  readonly repaired: boolean
   readonly commits: number
   readonly contents: number
   readonly store: VerifyReport
@@ -29,6 +32,8 @@ export interface FsckReport {
   /** Contents that were never fetched into a partial clone. */
   readonly notHere: number
   readonly history: readonly { readonly ref: string; readonly problem: string }[]
+  /** Files of `.cxv/git` that are not as they were written; with `to` when they were moved aside. */
+  readonly historyFiles: readonly (DamagedFile & Partial<MovedFile>)[]
 }
 
 type Uses = Map<ContentId, { readonly path: string; readonly commit: CommitId | 'stage' }>
@@ -56,7 +61,11 @@ export async function checkRepository(
 ): Promise<FsckReport> {
   return repo.withWriteLock('fsck', async () => {
     const uses: Uses = new Map()
+    const historyFiles = options.repair
+      ? await repo.history.repairFiles(join(repo.folder, 'bad'))
+      : await repo.history.damagedFiles()
     const { commits, history } = await walkHistory(ctx, repo, options.pinned ?? [], uses)
+    if (options.repair) repo.history.setIncomplete(history.length > 0)
     const store = await repo.store()
     for (const change of (await readStage(store.cache)).values()) {
       if (change.change === 'put') uses.set(change.row.id, { path: change.path, commit: 'stage' })
@@ -75,8 +84,13 @@ export async function checkRepository(
     const { partial } = await repo.config()
     const lost = report.lost.filter((l) => !(partial === true && l.reason === 'missing'))
     return {
-      clean: lost.length === 0 && history.length === 0 && report.damaged.length === 0,
+      clean:
+        lost.length === 0 &&
+        history.length === 0 &&
+        historyFiles.length === 0 &&
+        report.damaged.length === 0,
       deep: options.deep,
+      repaired: options.repair,
       commits,
       contents: uses.size,
       store: report,
@@ -87,6 +101,7 @@ export async function checkRepository(
       lostCount: lost.length,
       notHere: report.lost.length - lost.length,
       history,
+      historyFiles,
     }
   })
 }

@@ -3,7 +3,7 @@ import { refKey } from '../format/index.ts'
 import type { Repository } from '../repo/types.ts'
 import { contentsOf, isDataset, reachable } from './commits.ts'
 import { type Download, fetchFrames, locateContents, type LocatedContents } from './download.ts'
-import { downloadHistory } from './history-packs.ts'
+import { downloadAllHistory, downloadHistory } from './history-packs.ts'
 import { corrupt, kindOfRef, readRemote, type RemoteRefRow, type RemoteState } from './state.ts'
 import type { FetchedRef, FetchOptions, FetchResult, Remote } from './types.ts'
 
@@ -33,6 +33,7 @@ export async function fetchState(
 ): Promise<FetchResult> {
   const rows = chooseRefs(remote, state, options)
   const { history } = repo
+  if (history.incomplete()) await fillHoles(ctx, repo, remote)
   const before = await localCommits(ctx, repo)
   const wanted = [...new Set(rows.map(({ ref }) => ref.commit))]
   await downloadHistory(ctx, repo, remote, wanted)
@@ -62,6 +63,20 @@ export async function fetchState(
     contents: got?.contents ?? 0,
     packs: got?.packs ?? 0,
     bytes: got?.bytes ?? 0,
+  }
+}
+
+/** What a repair of the history had to leave out, if the remote has it. */
+async function fillHoles(ctx: Context, repo: Repository, remote: Remote): Promise<void> {
+  await downloadAllHistory(ctx, repo, remote)
+  const left = await repo.history.check()
+  if (left.length === 0) repo.history.setIncomplete(false)
+  for (const { ref, problem } of left.slice(0, 5)) {
+    ctx.emit({
+      type: 'warn',
+      code: 'FORMAT_INVALID',
+      message: `${ref}: ${problem}; ${remote.name} does not have it either`,
+    })
   }
 }
 

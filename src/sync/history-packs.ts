@@ -8,6 +8,7 @@ import {
   parseJsonBytes,
   prettyJsonBytes,
   startTask,
+  type Task,
 } from '../base/index.ts'
 import {
   decodeHistoryPack,
@@ -109,14 +110,8 @@ export async function downloadHistory(
   const known = await readKnown(repo, remote)
   const task = startTask(ctx, `history of ${remote.name}`, 'packs')
   const take = async (pack: Probed): Promise<void> => {
-    ctx.signal.throwIfAborted()
-    const key = keyOf(pack.id)
-    const file = pack.file ?? (await getFile(remote, key, pack.size))
-    if (sha256(file) !== pack.id) throw corrupt(remote, key, 'has other bytes than its name says')
-    const content = trusting(remote, key, () => decodeHistoryPack(file))
-    await importing(remote, key, () => history.importPack(content.pack))
+    await takePack(ctx, repo, remote, pack, task)
     known.add(pack.id)
-    task.advance(1, file.length)
   }
   try {
     // Packs taken before are not looked at; unless that does not do (the list is only a cache).
@@ -135,6 +130,37 @@ export async function downloadHistory(
     task.end()
     writeKnown(repo, remote, known)
   }
+}
+
+/** Brings every history pack of the remote, taken before or not: after a repair left holes here. */
+export async function downloadAllHistory(
+  ctx: Context,
+  repo: Repository,
+  remote: Remote,
+): Promise<void> {
+  const task = startTask(ctx, `history of ${remote.name}`, 'packs')
+  try {
+    const probed = await probeUnknown(ctx, remote, new Set())
+    for (const pack of basesFirst(probed)) await takePack(ctx, repo, remote, pack, task)
+  } finally {
+    task.end()
+  }
+}
+
+async function takePack(
+  ctx: Context,
+  repo: Repository,
+  remote: Remote,
+  pack: Probed,
+  task: Task,
+): Promise<void> {
+  ctx.signal.throwIfAborted()
+  const key = keyOf(pack.id)
+  const file = pack.file ?? (await getFile(remote, key, pack.size))
+  if (sha256(file) !== pack.id) throw corrupt(remote, key, 'has other bytes than its name says')
+  const content = trusting(remote, key, () => decodeHistoryPack(file))
+  await importing(remote, key, () => repo.history.importPack(content.pack))
+  task.advance(1, file.length)
 }
 
 async function importing(remote: Remote, key: string, work: () => Promise<void>): Promise<void> {

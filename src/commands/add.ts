@@ -51,5 +51,5 @@ export const command = erase(
 const SKIP_WORDS: Readonly<Record<string, string>> = {
   symlink: 'a symbolic link; cxv versions files, not links',
   special: 'not a regular file',
-  name: 'its name is not valid UTF-8 or has characters that cannot be stored; rename it',
+  name: 'its name cannot be tracked: not valid UTF-8, too long, or with `.git` or `.cxv` as a part; rename it',
 }

@@ -122,6 +122,10 @@ async function staged(
     before: commit === null ? [] : (await repo.history.read(commit)).tables,
     after: (await repo.config()).tables,
   }
-  const rows = diffRows(await repo.history.manifest(commit), await repo.stagedRows(), compareUtf8)
+  const rows = diffRows(
+    await repo.history.manifest(commit, { asWritten: true }),
+    await repo.stagedRows(),
+    compareUtf8,
+  )
   return { from: commit, to: 'stage', changes: await collectChanges(rows, tables, ctx.signal) }
 }

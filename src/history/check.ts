@@ -1,14 +1,10 @@
 import { CxvError, type CommitId } from '../base/index.ts'
 import { type Commits, MANIFEST_FOLDER } from './commits.ts'
 import { damaged, decodeTree, MODE_FOLDER, type Oid } from './git-objects.ts'
-import { type Manifests, readAs } from './manifests.ts'
+import { fileAndFolder, type Manifests, readAs } from './manifests.ts'
 import type { Objects } from './objects.ts'
 import type { Refs } from './refs.ts'
-
-export interface RefProblem {
-  readonly ref: string
-  readonly problem: string
-}
+import type { RefProblem } from './types.ts'
 
 /** Reads everything that refs reach. A commit that several refs reach is named under the first. */
 export async function checkHistory(
@@ -30,7 +26,7 @@ export async function checkHistory(
     }
   }
 
-  async function checkCommit(id: CommitId): Promise<readonly CommitId[]> {
+  async function checkCommit(ref: string, id: CommitId): Promise<readonly CommitId[]> {
     const { tree, parents } = await commits.commit(id)
     await checkTree(tree, true)
     const facts = await commits.dataset(id)
@@ -38,10 +34,15 @@ export async function checkHistory(
     const manifest = await commits.manifestTree(id)
     if (manifest !== undefined && seenObjects.has(manifest)) return parents
     const shards = await manifests.check(manifest, (oid) => seenObjects.has(oid))
-    const rows = await manifests.rows(manifest)
+    const rows = await manifests.rows(manifest, true)
     const bytes = rows.reduce((sum, row) => sum + row.size, 0)
     if (rows.length !== facts.files || bytes !== facts.bytes) {
       throw damaged(`commit ${id} counts other files than its manifest has`)
+    }
+    const both = fileAndFolder(rows)
+    if (both !== undefined) {
+      const problem = `commit ${id.slice(0, 10)} has ${both} as a file and as a folder and cannot be checked out`
+      problems.push({ ref, commit: id, problem })
     }
     for (const oid of shards) seenObjects.add(oid)
     if (manifest !== undefined) seenObjects.add(manifest)
@@ -56,7 +57,7 @@ export async function checkHistory(
     for (let id = next.pop(); id !== undefined; id = next.pop()) {
       if (seenCommits.has(id)) continue
       seenCommits.add(id)
-      next.push(...(await checkCommit(id)))
+      next.push(...(await checkCommit(name, id)))
     }
   }
 

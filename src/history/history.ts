@@ -143,7 +143,7 @@ function compose({ folder, objects, commits, manifests, refs }: Parts): History 
     read,
     has: (id) => Promise.resolve(objects.has(id)),
     log: (from, options = {}) => commits.log(from, options.limit ?? Infinity),
-    manifest: async (id) => manifests.rows(await treeOf(id)),
+    manifest: async (id, options = {}) => manifests.rows(await treeOf(id), options.asWritten),
     rowsUnder: async (id, path) => manifests.under(await treeOf(id), path),
     async *diff(before, after) {
       yield* manifests.diff(await treeOf(before), await treeOf(after))

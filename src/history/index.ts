@@ -4,5 +4,6 @@
  * work tree and the stage (repo/), how history travels (sync/).
  */
 export { createHistory, openHistory } from './history.ts'
+export { fileAndFolder } from './manifests.ts'
 export { fullRefName, refNameProblem, shortRefName } from './ref-names.ts'
 export type * from './types.ts'

@@ -1,4 +1,4 @@
-import { compareUtf8 } from '../base/index.ts'
+import { compareUtf8, CxvError } from '../base/index.ts'
 import {
   decodeShard,
   decodeShardOrder,
@@ -39,15 +39,19 @@ interface Shard {
 
 /** Manifests by the id of their git tree; `undefined` is the manifest without rows, which has no tree. */
 export interface Manifests {
-  rows(tree: Oid | undefined): Promise<readonly ManifestRow[]>
+  /** @param asWritten also rows that no checkout could write: a path that is a file and a folder */
+  rows(tree: Oid | undefined, asWritten?: boolean): Promise<readonly ManifestRow[]>
   under(tree: Oid | undefined, path: string): Promise<readonly ManifestRow[]>
   diff(before: Oid | undefined, after: Oid | undefined): AsyncIterable<RowChange>
-  /** The objects of a new manifest. Shards that a parent has as well are neither encoded nor hashed again. */
+  /**
+   * The objects of a new manifest. Shards that a parent has as well are neither encoded nor hashed again.
+   * @throws PATH_UNSUPPORTED for rows with a path that is a file and a folder
+   */
   plan(
     rows: readonly ManifestRow[],
     parents: readonly (Oid | undefined)[],
   ): Promise<{ readonly tree: Oid | undefined; readonly objects: readonly NewObject[] }>
-  /** Each shard with its rows, all rules checked. @throws FORMAT_INVALID */
+  /** Each shard with its rows, all rules checked but that of `fileAndFolder`. @throws FORMAT_INVALID */
   check(tree: Oid | undefined, seen: (oid: Oid) => boolean): Promise<readonly Oid[]>
 }
 
@@ -98,10 +102,11 @@ export function openManifests(objects: Objects): Manifests {
     }
   }
 
-  async function rows(tree: Oid | undefined): Promise<readonly ManifestRow[]> {
+  async function rows(tree: Oid | undefined, asWritten = false): Promise<readonly ManifestRow[]> {
     const all: ManifestRow[] = []
     for await (const some of arraysOf(await shardsOf(tree))) for (const row of some) all.push(row)
-    checkNoFileIsFolder(all)
+    const both = asWritten ? undefined : fileAndFolder(all)
+    if (both !== undefined) throw damaged(`the manifest has ${both} as a file and as a folder`)
     return all
   }
 
@@ -139,6 +144,17 @@ export function openManifests(objects: Objects): Manifests {
     all: readonly ManifestRow[],
     parents: readonly (Oid | undefined)[],
   ): ReturnType<Manifests['plan']> {
+    const both = fileAndFolder(all)
+    if (both !== undefined) {
+      throw new CxvError(
+        'PATH_UNSUPPORTED',
+        `${both} would be a file and a folder in one version`,
+        {
+          hint: `\`cxv add ${both}\` stages what it is now; then commit`,
+          data: { path: both },
+        },
+      )
+    }
     const xxh64 = await loadXxh64()
     const known = new Map<string, { readonly oid: Oid; readonly rows: readonly ManifestRow[] }>()
     for (const parent of parents) {
@@ -176,7 +192,7 @@ export function openManifests(objects: Objects): Manifests {
   ): Promise<readonly Oid[]> {
     const xxh64 = await loadXxh64()
     const shards = await shardsOf(tree)
-    const all = await rows(tree)
+    const all = await rows(tree, true)
     let at = 0
     for (const shard of shards) {
       const { length } = await rowsOf(shard)
@@ -281,8 +297,8 @@ async function readShardList(objects: Objects, tree: Oid, xxh64: Xxh64): Promise
   return shards
 }
 
-/** A path cannot be both a file and a folder: a checkout could write neither. */
-function checkNoFileIsFolder(rows: readonly ManifestRow[]): void {
+/** A path that is both a file and a folder of these rows: a checkout could write neither. */
+export function fileAndFolder(rows: readonly ManifestRow[]): string | undefined {
   const folders = new Set<string>()
   let lastFolder = ''
   for (const { path } of rows) {
@@ -294,9 +310,7 @@ function checkNoFileIsFolder(rows: readonly ManifestRow[]): void {
       at = at.slice(0, Math.max(0, at.lastIndexOf('/')))
     }
   }
-  if (folders.size === 0) return
-  const both = rows.find((row) => folders.has(row.path))
-  if (both !== undefined) throw damaged(`the manifest has ${both.path} as a file and as a folder`)
+  return folders.size === 0 ? undefined : rows.find((row) => folders.has(row.path))?.path
 }
 
 type Arrays = AsyncIterator<readonly ManifestRow[]>

@@ -64,6 +64,13 @@ export interface Head {
   readonly commit: CommitId | null
 }
 
+export interface RefProblem {
+  readonly ref: string
+  readonly problem: string
+  /** Where all can be read, and it is this version alone that is wrong. */
+  readonly commit?: CommitId
+}
+
 /** Commits and refs. Every write is durable and ordered: objects first, then the ref. */
 export interface History {
   head(): Promise<Head>
@@ -78,13 +85,24 @@ export interface History {
     from: readonly CommitId[],
     options?: { readonly limit?: number },
   ): AsyncIterable<DatasetCommit>
-  /** All rows sorted by path (UTF-8 bytes). `null` is the empty manifest. */
-  manifest(id: CommitId | null): Promise<readonly ManifestRow[]>
+  /**
+   * All rows sorted by path (UTF-8 bytes). `null` is the empty manifest.
+   * @param options.asWritten also rows that no checkout could write, a path being a file and a folder:
+   * to look at such a version, to leave it and to mend it, never to check it out
+   * @throws FORMAT_INVALID
+   */
+  manifest(
+    id: CommitId | null,
+    options?: { readonly asWritten?: boolean },
+  ): Promise<readonly ManifestRow[]>
   /** Rows under a folder or one file; reads only the shards that can hold them. */
   rowsUnder(id: CommitId, path: string): Promise<readonly ManifestRow[]>
   /** Sorted by path; reads only shards whose ids differ. */
   diff(before: CommitId | null, after: CommitId | null): AsyncIterable<RowChange>
-  /** Writes shards (only those that differ from the parents'), trees and a commit; moves no ref. `rows` sorted by path. */
+  /**
+   * Writes shards (only those that differ from the parents'), trees and a commit; moves no ref. `rows` sorted by path.
+   * @throws PATH_UNSUPPORTED before anything is written, for rows with a path that is a file and a folder
+   */
   writeCommit(input: {
     readonly rows: readonly ManifestRow[]
     readonly tables: readonly TableDeclaration[]
@@ -128,8 +146,8 @@ export interface History {
   exportPack(want: readonly CommitId[], have: readonly CommitId[]): Promise<Uint8Array | undefined>
   /** Adds a git pack's objects after checking them. @throws FORMAT_INVALID */
   importPack(pack: Uint8Array): Promise<void>
-  /** Objects reachable from refs that are absent or unreadable, by ref. Empty: fine. */
-  check(): Promise<readonly { readonly ref: string; readonly problem: string }[]>
+  /** Objects reachable from refs that are absent, unreadable or wrong, by ref. Empty: fine. */
+  check(): Promise<readonly RefProblem[]>
   /** Files of the history that are not as they were written, needed or not. */
   damagedFiles(): Promise<readonly DamagedFile[]>
   /** Keeps what is sound of damaged files in a new pack, and moves them to `badFolder`. */

@@ -7,11 +7,12 @@ import {
   printable,
   startTask,
 } from '../base/index.ts'
+import { pathProblem } from '../format/index.ts'
 import { lstatIfAny } from '../io/index.ts'
 import type { AddedFile, FileToAdd } from '../store/types.ts'
 import { openIgnoreRules, parentOf } from './ignore.ts'
-import { type ScannedFile, scanWorkTree } from './scan.ts'
-import { readStage, stageChange, unstageChange } from './stage.ts'
+import { foldersOf, nameProblem, type ScannedFile, scanWorkTree } from './scan.ts'
+import { openClashes, readStage, stageChange, unstageChange } from './stage.ts'
 import { readStatCache, type StatCache, statChange } from './stat-cache.ts'
 import type { ManifestRow, Repository } from './types.ts'
 import { statOf } from './walk.ts'
@@ -22,7 +23,10 @@ export interface AddReport {
   readonly bytes: number
   /** Newly staged: new or changed against what was tracked. */
   readonly staged: number
-  /** Tracked files under the arguments that are gone from disk and were staged as removed. */
+  /**
+   * Tracked files that were staged as removed: those under the arguments that are gone from disk, and
+   * those whose place a staged file takes, a folder having become a file or a file a folder.
+   */
   readonly removed: number
   /** Plain bytes that were new to the store. */
   readonly newBytes: number
@@ -40,7 +44,8 @@ type CacheChange = readonly [string, Uint8Array | undefined]
  * Stores and stages files, folders and patterns. A file that cannot be read is listed; the others go on.
  * Each batch is staged as its packs are durable: a killed add keeps what it has.
  * @param paths as the user gave them, relative to `cwd`
- * @throws CxvError PATH_NOT_FOUND, PATH_OUTSIDE, SYMLINK_IN_WAY, USAGE for an ignored path without `force`
+ * @throws CxvError PATH_NOT_FOUND, PATH_OUTSIDE, PATH_UNSUPPORTED for a name that cannot be tracked,
+ * SYMLINK_IN_WAY, USAGE for an ignored path without `force`
  */
 export async function stageFiles(
   ctx: Context,
@@ -56,18 +61,32 @@ export async function stageFiles(
     let cache: StatCache | undefined = await readStatCache(store.cache)
     const { commit } = await repo.history.head()
     const stage = await readStage(store.cache)
-    const headIds = new Map((await repo.history.manifest(commit)).map((row) => [row.path, row]))
+    const head = await repo.history.manifest(commit, { asWritten: true })
+    const headIds = new Map(head.map((row) => [row.path, row]))
+    const clashes = openClashes(rows)
     const report = { files: targets.files.length, bytes: 0, staged: 0, removed: 0, newBytes: 0 }
     const failed: AddReport['failed'][number][] = []
     const toRead: ScannedFile[] = []
     const changes: CacheChange[] = []
+    const removed = new Set<string>()
+    const stageRemoval = (path: string): void => {
+      if (removed.has(path)) return
+      removed.add(path)
+      report.removed++
+      changes.push(statChange(path, undefined))
+      changes.push(
+        headIds.has(path) ? stageChange({ path, change: 'remove' }) : unstageChange(path),
+      )
+    }
     const stagePut = (row: ManifestRow): void => {
+      // In the batch that stages the file: killed at any time, the stage has one of the two.
+      for (const path of clashes(row.path)) stageRemoval(path)
       const before = rows.get(row.path)
       if (before !== undefined && before.id === row.id && before.executable === row.executable)
         return
       report.staged++
-      const head = headIds.get(row.path)
-      const back = head !== undefined && head.id === row.id && head.executable === row.executable
+      const was = headIds.get(row.path)
+      const back = was !== undefined && was.id === row.id && was.executable === row.executable
       changes.push(
         back && stage.has(row.path)
           ? unstageChange(row.path)
@@ -113,13 +132,7 @@ export async function stageFiles(
     } finally {
       task.end()
     }
-    for (const path of targets.gone) {
-      report.removed++
-      changes.push(statChange(path, undefined))
-      changes.push(
-        headIds.has(path) ? stageChange({ path, change: 'remove' }) : unstageChange(path),
-      )
-    }
+    for (const path of targets.gone) stageRemoval(path)
     await store.cache.write(changes)
     return { ...report, failed, skipped: targets.skipped }
   })
@@ -162,12 +175,21 @@ async function expandArguments(
       here.add(file.path)
     }
     for (const { path: p, why } of scan.skipped) skipped.push({ path: p, why })
+    // Where a folder stands now, there is no file that only waits to be fetched.
+    if (tracked.has(path)) gone.add(path)
     if ((await repo.config()).partial === true) return
     const prefix = path === '' ? '' : `${path}/`
     for (const p of tracked) if (p.startsWith(prefix) && !here.has(p)) gone.add(p)
   }
   for (const word of given) {
     const path = repo.toRepoPath(cwd, word)
+    const problem = path === '' ? undefined : pathProblem(path)
+    if (problem !== undefined) {
+      throw new CxvError('PATH_UNSUPPORTED', `${path} cannot be tracked: it ${problem}`, {
+        hint: 'rename it, or give a path of your data',
+        data: { path },
+      })
+    }
     refuseLinks(repo.root, path)
     const stat = lstatIfAny(join(repo.root, path))
     if (stat?.isDirectory() === true) await takeFolder(path)
@@ -189,10 +211,13 @@ async function expandArguments(
     else if (/[*?[\]{}]/.test(word)) {
       for (const match of await matchPattern(repo, path)) {
         const facts = statOf(join(repo.root, match))
-        if (facts !== undefined) files.set(match, { path: match, stat: facts })
+        if (nameProblem(match) !== undefined) skipped.push({ path: match, why: 'name' })
+        else if (facts !== undefined) files.set(match, { path: match, stat: facts })
       }
     } else throw noSuchPath(word, tracked)
   }
+  // A file that became a folder while the arguments were gone through: one look saw each.
+  for (const folder of foldersOf(files.keys())) files.delete(folder)
   return { files: [...files.values()], gone: [...gone], skipped }
 }
 

@@ -273,7 +273,7 @@ export async function checkoutCommit(
       })
     }
     const head = await repo.history.head()
-    const from = await repo.history.manifest(head.commit)
+    const from = await repo.history.manifest(head.commit, { asWritten: true })
     const to = await repo.history.manifest(commit)
     const plan =
       options.data === false

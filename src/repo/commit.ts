@@ -17,7 +17,7 @@ export interface CommitReport {
 /**
  * Makes a commit of HEAD with the stage applied and moves the branch to it, then empties the stage.
  * Killed between the two, the stage is the same as HEAD and changes nothing.
- * @throws CxvError NOTHING_TO_DO, REF_MOVED
+ * @throws CxvError NOTHING_TO_DO, REF_MOVED, PATH_UNSUPPORTED when a path is staged as a file and as a folder
  */
 export async function commitStage(
   ctx: Context,
@@ -27,7 +27,7 @@ export async function commitStage(
   return repo.withWriteLock('commit', async () => {
     const store = await repo.store()
     const head = await repo.history.head()
-    const before = await repo.history.manifest(head.commit)
+    const before = await repo.history.manifest(head.commit, { asWritten: true })
     const stage = await readStage(store.cache)
     const rows = applyStage(before, stage)
     const { tables } = await repo.config()

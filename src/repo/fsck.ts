@@ -31,7 +31,7 @@ export interface FsckReport {
   readonly lostCount: number
   /** Contents that were never fetched into a partial clone. */
   readonly notHere: number
-  readonly history: readonly { readonly ref: string; readonly problem: string }[]
+  readonly history: Awaited<ReturnType<History['check']>>
   /** Files of `.cxv/git` that are not as they were written; with `to` when they were moved aside. */
   readonly historyFiles: readonly (DamagedFile & Partial<MovedFile>)[]
 }
@@ -65,7 +65,8 @@ export async function checkRepository(
       ? await repo.history.repairFiles(join(repo.folder, 'bad'))
       : await repo.history.damagedFiles()
     const { commits, history } = await walkHistory(ctx, repo, options.pinned ?? [], uses)
-    if (options.repair) repo.history.setIncomplete(history.length > 0)
+    if (options.repair)
+      repo.history.setIncomplete(history.some(({ commit }) => commit === undefined))
     const store = await repo.store()
     for (const change of (await readStage(store.cache)).values()) {
       if (change.change === 'put') uses.set(change.row.id, { path: change.path, commit: 'stage' })
@@ -137,7 +138,9 @@ async function walkHistory(
       if (id !== commit) continue
       const dataset = await isDataset(history, id)
       if (dataset) commits++
-      const named = dataset ? await history.manifest(id) : await recordContents(history, id, name)
+      const named = dataset
+        ? await history.manifest(id, { asWritten: true })
+        : await recordContents(history, id, name)
       for (const { path, id: content } of named) {
         if (!uses.has(content)) uses.set(content, { path, commit: id })
       }

@@ -1,11 +1,12 @@
 import { dirname, join } from 'node:path'
 import { type Context, CxvError, plural } from '../base/index.ts'
+import { fileAndFolder } from '../history/index.ts'
 import { removeEmptyFolders, removePath } from '../io/index.ts'
 import { refuseLinks } from './add.ts'
 import { checkoutRows } from './checkout.ts'
 import { hashFile } from './hash.ts'
 import { statOf } from './walk.ts'
-import { readStage, stageChange, unstageChange } from './stage.ts'
+import { openClashes, readStage, stageChange, unstageChange } from './stage.ts'
 import { statChange } from './stat-cache.ts'
 import type { CheckoutPlan, ManifestRow, Repository } from './types.ts'
 
@@ -43,7 +44,8 @@ export async function unstagePaths(
     const store = await repo.store()
     const rows = rowsAt(await repo.stagedRows(), paths)
     const { commit } = await repo.history.head()
-    const inHead = new Set((await repo.history.manifest(commit)).map((row) => row.path))
+    const head = await repo.history.manifest(commit, { asWritten: true })
+    const inHead = new Set(head.map((row) => row.path))
     const present = options.keepFiles
       ? []
       : rows.filter((row) => {
@@ -87,7 +89,8 @@ export async function unstagePaths(
 /**
  * Puts files back as they are staged, or as another version has them.
  * @param options.staged forget what is staged for the paths instead of touching the work tree
- * @throws CxvError LOCAL_CHANGES without `force` when a changed file would be overwritten
+ * @throws CxvError LOCAL_CHANGES without `force` when a changed file would be overwritten,
+ * PATH_UNSUPPORTED when the version has a path as a file and as a folder
  */
 export async function restorePaths(
   ctx: Context,
@@ -109,10 +112,18 @@ export async function restorePaths(
         ? now
         : await repo.history.manifest(await repo.history.resolve(options.source))
     const rows = rowsAt(source, paths)
-    const before = now.filter((row) => paths.some((path) => isUnder(row.path, path)))
+    const both = fileAndFolder(rows)
+    if (both !== undefined) {
+      throw new CxvError('PATH_UNSUPPORTED', `${both} is tracked as a file and as a folder`, {
+        hint: '`cxv restore --source VERSION` takes it from another version',
+        data: { path: both },
+      })
+    }
     const wanted = new Set(rows.map((row) => row.path))
-    // Files that the source lacks stay: restore brings things back and takes nothing away.
-    const from = before.filter((row) => wanted.has(row.path))
+    const clashes = openClashes(new Map(now.map((row) => [row.path, row])))
+    const inTheWay = new Set(rows.flatMap((row) => clashes(row.path)))
+    // Files that the source lacks stay, but where one of its files must go: restore brings things back.
+    const from = now.filter((row) => wanted.has(row.path) || inTheWay.has(row.path))
     const plan = await checkoutRows(ctx, repo, from, rows, { complete: true, force: options.force })
     return { ...plan, unstaged: 0 }
   })

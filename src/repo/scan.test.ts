@@ -73,6 +73,8 @@ test('a walk on a thread of its own finds what one on this thread finds', async 
       'hidden-link',
       'link',
       'pipe',
+      'sub/.CXV',
+      'sub/.git',
       'umlaut ä/日本.png',
     ],
   )

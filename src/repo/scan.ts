@@ -21,7 +21,7 @@ export interface ScannedFile {
 export interface Scan {
   /** Sorted by path (UTF-8 bytes). */
   readonly files: readonly ScannedFile[]
-  /** Links and other things that are never tracked. */
+  /** Links and other things that are never tracked; of a folder with such a name, the folder alone. */
   readonly skipped: readonly {
     readonly path: string
     readonly why: 'symlink' | 'special' | 'name'
@@ -121,6 +121,10 @@ export function walkAhead(ctx: Context, root: string, under: string): WalkAhead 
   }
 }
 
+/** Why a file of this name cannot be tracked, or undefined. Node shows bytes that are no UTF-8 as U+FFFD. */
+export const nameProblem = (path: string): string | undefined =>
+  path.includes('\ufffd') ? 'is not valid UTF-8' : pathProblem(path)
+
 interface Judge extends WalkSink {
   readonly skipped: { path: string; why: 'symlink' | 'special' | 'name' }[]
   hidesTracked(): boolean
@@ -136,7 +140,7 @@ function createJudge(root: string, { tracked, onFile }: Omit<WalkOptions, 'force
     skipped: [],
     hidesTracked: () => hidden.length > 0,
     file(path, facts, at) {
-      if (!tracked.has(path) && (path.includes('\ufffd') || pathProblem(path) !== undefined)) {
+      if (!tracked.has(path) && nameProblem(path) !== undefined) {
         judge.skipped.push({ path, why: 'name' })
       } else {
         onFile(path, facts, at)
@@ -144,6 +148,7 @@ function createJudge(root: string, { tracked, onFile }: Omit<WalkOptions, 'force
     },
     link: (path) => void judge.skipped.push({ path, why: 'symlink' }),
     special: (path) => void judge.skipped.push({ path, why: 'special' }),
+    reserved: (path) => void judge.skipped.push({ path, why: 'name' }),
     hidden(path, kind) {
       if (kind === 'folder') {
         trackedFolders ??= foldersOf(tracked.keys())
@@ -164,7 +169,8 @@ function createJudge(root: string, { tracked, onFile }: Omit<WalkOptions, 'force
   return judge
 }
 
-function foldersOf(paths: Iterable<string>): ReadonlySet<string> {
+/** Every folder that has one of the paths in it, at any depth. */
+export function foldersOf(paths: Iterable<string>): ReadonlySet<string> {
   const folders = new Set<string>()
   for (const path of paths) {
     for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1)) {

@@ -1,6 +1,8 @@
 import { compareUtf8, contentId, fromHex, toHex } from '../base/index.ts'
 import type { ManifestRow } from '../history/types.ts'
 import type { CacheSpace } from '../store/types.ts'
+import { parentOf } from './ignore.ts'
+import { foldersOf } from './scan.ts'
 import type { StageChange } from './types.ts'
 
 const PREFIX = 'g/'
@@ -42,6 +44,32 @@ export async function readStage(cache: CacheSpace): Promise<ReadonlyMap<string, 
     }
   }
   return all
+}
+
+/**
+ * As git does: a file that is staged takes the place of what is tracked under its path as a folder, and of
+ * files that are tracked at its folders. No version may have both.
+ * @param tracked paths as they are staged
+ * @returns the tracked paths that must be staged as removed along with the file at `path`
+ */
+export function openClashes(
+  tracked: Pick<ReadonlyMap<string, unknown>, 'has' | 'keys'>,
+): (path: string) => readonly string[] {
+  const folders = foldersOf(tracked.keys())
+  let lastFolder = ''
+  let filesAbove: readonly string[] = []
+  return (path) => {
+    const folder = parentOf(path)
+    if (folder !== lastFolder) {
+      lastFolder = folder
+      filesAbove = []
+      for (let at = folder; at !== ''; at = parentOf(at)) {
+        if (tracked.has(at)) filesAbove = [...filesAbove, at]
+      }
+    }
+    if (!folders.has(path)) return filesAbove
+    return [...filesAbove, ...[...tracked.keys()].filter((p) => p.startsWith(`${path}/`))]
+  }
 }
 
 /** HEAD's rows with the stage applied, sorted by path. */

@@ -46,7 +46,7 @@ async function compare(
   }: { readonly head: DatasetCommit | undefined; readonly under: string; readonly look: Look },
 ): Promise<Omit<Status, 'branch' | 'commit'>> {
   const store = await repo.store()
-  const headRows = await repo.history.manifest(head?.id ?? null)
+  const headRows = await repo.history.manifest(head?.id ?? null, { asWritten: true })
   const stage = await readStage(store.cache)
   const rows = applyStage(headRows, stage)
   const places = new Map(rows.map((row, i) => [row.path, i]))

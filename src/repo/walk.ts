@@ -11,6 +11,8 @@ export interface WalkSink {
   link(path: string): void
   /** Neither file nor folder nor link. */
   special(path: string): void
+  /** Named as cxv's own folder or git's, not at the top: never tracked, nothing below it is told. */
+  reserved(path: string): void
   /** Ignored by the rules; of a folder, nothing below it is told. */
   hidden(path: string, kind: FolderMember['kind']): void
 }
@@ -22,7 +24,7 @@ export interface WalkRules {
   readonly force: boolean
 }
 
-/** Links are not followed; cxv's own folder and git's are passed over. */
+/** Links are not followed; cxv's own folder and git's at the top are passed over. */
 export async function walkFolder(
   root: string,
   under: string,
@@ -40,9 +42,12 @@ export async function walkFolder(
     const members = readFolder(join(root, folder))
     if (members.some(({ name }) => name === RULES_FILE)) await rules.enter(folder)
     for (const { name, kind } of members) {
-      if (isReserved(name)) continue
+      const reserved = isReserved(name)
+      if (reserved && folder === '') continue
       const path = folder === '' ? name : `${folder}/${name}`
-      if (!force && rules.ignores(path, kind === 'folder')) sink.hidden(path, kind)
+      if (!force && rules.ignores(path, kind === 'folder')) {
+        if (!reserved) sink.hidden(path, kind)
+      } else if (reserved) sink.reserved(path)
       else if (kind === 'folder') await visit(path)
       else if (kind === 'symlink') sink.link(path)
       else if (kind === 'other') sink.special(path)
@@ -94,7 +99,7 @@ export interface WalkBatch {
   /** `FACTS_BYTES` for each file. */
   readonly facts: Uint8Array<ArrayBuffer>
   readonly others: readonly (readonly [
-    to: 'link' | 'special' | FolderMember['kind'],
+    to: 'link' | 'special' | 'reserved' | FolderMember['kind'],
     path: string,
   ])[]
 }
@@ -122,6 +127,7 @@ export function createBatches(
     },
     link: (path) => void others.push(['link', path]),
     special: (path) => void others.push(['special', path]),
+    reserved: (path) => void others.push(['reserved', path]),
     hidden: (path, kind) => void others.push([kind, path]),
     flush,
   }
@@ -132,7 +138,7 @@ export function replay({ files, facts, others }: WalkBatch, sink: WalkSink): voi
     files.split('\0').forEach((path, i) => sink.file(path, facts, i * FACTS_BYTES))
   }
   for (const [to, path] of others) {
-    if (to === 'link' || to === 'special') sink[to](path)
+    if (to === 'link' || to === 'special' || to === 'reserved') sink[to](path)
     else sink.hidden(path, to)
   }
 }

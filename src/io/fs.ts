@@ -94,6 +94,12 @@ export const temporaryBeside = (path: string): string =>
 
 export const TEMPORARY_NAME = /\.tmp-(\d+)-[0-9a-z]+-\d+$/
 
+/** A name in a folder of the user's that no other process uses. Leftovers match `HIDDEN_TEMPORARY`. */
+export const hiddenTemporary = (folder: string, what: string): string =>
+  temporaryBeside(`${folder}/.cxv-${what}`)
+
+export const HIDDEN_TEMPORARY = /^\.cxv-[^/]*\.tmp-(\d+)-[0-9a-z]+-\d+$/
+
 /**
  * Writes the whole file or nothing: temporary beside it, fsync, rename, fsync of the folder.
  * Durable when it returns. Makes missing parent folders.

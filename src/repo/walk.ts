@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { type FolderMember, lstatIfAny, readFolder } from '../io/index.ts'
+import { type FolderMember, HIDDEN_TEMPORARY, lstatIfAny, readFolder } from '../io/index.ts'
 import type { StatFacts } from '../store/types.ts'
 import { type IgnoreRules, isReserved, RULES_FILE } from './ignore.ts'
 import { encodeFacts, FACTS_BYTES } from './stat-cache.ts'
@@ -24,7 +24,7 @@ export interface WalkRules {
   readonly force: boolean
 }
 
-/** Links are not followed; cxv's own folder and git's at the top are passed over. */
+/** Links are not followed; cxv's own folder, git's at the top, and leftovers are passed over. */
 export async function walkFolder(
   root: string,
   under: string,
@@ -43,7 +43,7 @@ export async function walkFolder(
     if (members.some(({ name }) => name === RULES_FILE)) await rules.enter(folder)
     for (const { name, kind } of members) {
       const reserved = isReserved(name)
-      if (reserved && folder === '') continue
+      if ((reserved && folder === '') || isLeftover(name)) continue
       const path = folder === '' ? name : `${folder}/${name}`
       if (!force && rules.ignores(path, kind === 'folder')) {
         if (!reserved) sink.hidden(path, kind)
@@ -62,6 +62,10 @@ export async function walkFolder(
   else if (!force && rules.ignores(under, false)) sink.hidden(under, 'file')
   else tellFile(sink, root, under)
 }
+
+/** Of a checkout that was killed: the next one there removes it. */
+const isLeftover = (name: string): boolean =>
+  name.startsWith('.cxv-') && HIDDEN_TEMPORARY.test(name)
 
 const scratch = new Uint8Array(FACTS_BYTES)
 

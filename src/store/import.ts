@@ -3,18 +3,20 @@ import { decodeTable } from '../format/index.ts'
 import { joinIds } from './add-wire.ts'
 import { type ImportedPack, type ImportJob, importOnePack } from './importer.ts'
 import type { ChunkIndex } from './level-index.ts'
+import type { WorkFolders } from './materialiser.ts'
 import { createThreadPool, type ThreadPool } from './thread-pool.ts'
 import type { PackImporter } from './types.ts'
+import { removeTemporaries } from './work-files.ts'
 
 /** Smaller packs are taken in on the thread that has them: starting another takes longer. */
 const SMALL_PACK_BYTES = 4 << 20
 
 /** @see Store.openImporter */
-export function createPackImporter(packs: string, index: ChunkIndex): PackImporter {
+export function createPackImporter(folders: WorkFolders, index: ChunkIndex): PackImporter {
   let threads: ThreadPool<ImportJob, ImportedPack> | undefined
   const take = (job: ImportJob): Promise<ImportedPack> => {
-    if (job.bytes.length <= SMALL_PACK_BYTES) return importOnePack(packs, job)
-    threads ??= createThreadPool(new URL('./import.worker.js', import.meta.url), packs)
+    if (job.bytes.length <= SMALL_PACK_BYTES) return importOnePack(folders, job)
+    threads ??= createThreadPool(new URL('./import.worker.js', import.meta.url), folders)
     return threads.run(job, [job.bytes.buffer])
   }
   return {
@@ -37,6 +39,8 @@ export function createPackImporter(packs: string, index: ChunkIndex): PackImport
     },
     async close() {
       await threads?.close()
+      // A thread that was ended in the middle of a file could not tidy up.
+      removeTemporaries(folders.temporaries, { own: true })
     },
   }
 }

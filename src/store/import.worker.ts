@@ -1,8 +1,9 @@
 import { type ImportedPack, type ImportJob, importOnePack } from './importer.ts'
+import type { WorkFolders } from './materialiser.ts'
 import { serveJobs } from './thread-pool.ts'
 
 /** Takes packs in on a thread of its own. */
 serveJobs<ImportJob, ImportedPack>(
-  (packs) => (job) => importOnePack(packs as string, job),
+  (folders) => (job) => importOnePack(folders as WorkFolders, job),
   ({ bytes }) => [bytes.buffer],
 )

@@ -16,8 +16,9 @@ import {
   threadName,
 } from '../io/index.ts'
 import { splitIds } from './add-wire.ts'
-import { type MaterialisedFile, writeWorkFile } from './materialiser.ts'
+import type { MaterialisedFile, WorkFolders } from './materialiser.ts'
 import { packFolder, packName } from './paths.ts'
+import { createWorkFileWriter } from './work-files.ts'
 
 /** A pack from elsewhere, and files of the work tree that are whole chunks of it. */
 export interface ImportJob {
@@ -46,7 +47,7 @@ export interface ImportedPack {
  * @throws CxvError PACK_CORRUPT, NO_SPACE, FILE_SYSTEM
  */
 export async function importOnePack(
-  packs: string,
+  { packs, temporaries }: WorkFolders,
   { id, bytes, paths, executable, ids }: ImportJob,
 ): Promise<ImportedPack> {
   const { kind, entries } = verifyPack(id, bytes)
@@ -56,12 +57,13 @@ export async function importOnePack(
   if (ids.length > 0) {
     for (const entry of entries) if (entry.kind === 'chunk') chunks.set(keyOf(entry.id), entry)
   }
+  const writer = createWorkFileWriter(temporaries)
   const files = splitIds(ids).map((file, i): MaterialisedFile => {
     const entry = chunks.get(keyOf(file))
     const path = wanted[i]
     if (entry === undefined || path === undefined) return undefined
     const plain = frameBody(bytes, entry.offset, entry)
-    return writeWorkFile(path, [plain], undefined, executable[i] === 1)
+    return writer.write(path, [plain], undefined, executable[i] === 1)
   })
   return { kind, bytes, table: encodeTable(entries), files }
 }

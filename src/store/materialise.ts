@@ -13,15 +13,12 @@ import {
   createMaterialiser,
   type MaterialiseJob,
   type MaterialisedFile,
-  writeWorkFile,
+  type WorkFolders,
 } from './materialiser.ts'
 import type { PackFiles } from './pack-files.ts'
 import { createThreadPool } from './thread-pool.ts'
 import type { FileToMaterialise, Materialised, StatFacts } from './types.ts'
-
-export interface MaterialiserSetup {
-  readonly packs: string
-}
+import { createWorkFileWriter, removeTemporaries } from './work-files.ts'
 
 /** Files whose places are known at a time: bounds memory, whatever the number of files. */
 const GROUP_FILES = 8_192
@@ -44,7 +41,7 @@ export interface MaterialiseOptions {
 /** @see Store.materialise */
 export async function* materialise(
   ctx: Context,
-  packs: string,
+  folders: WorkFolders,
   packFiles: PackFiles,
   lookup: Lookup,
   files: readonly FileToMaterialise[],
@@ -53,14 +50,15 @@ export async function* materialise(
   let bytes = 0
   for (const file of files) bytes += file.size
   const small = files.length <= SMALL_FILES && bytes <= SMALL_BYTES
-  const pool = small ? createLocalPool(packs) : createWorkerPool(packs)
+  const pool = small ? createLocalPool(folders) : createWorkerPool(folders)
+  removeTemporaries(folders.temporaries, { own: true })
   try {
     for (let from = 0; from < files.length; from += GROUP_FILES) {
       const placed = await placeFiles(packFiles, lookup, files.slice(from, from + GROUP_FILES))
       for await (const { job, results } of pool.run(ctx, jobsOf(placed))) {
         const done: { absolutePath: string; stat: StatFacts }[] = []
         for (const [i, { file, layout }] of job.entries()) {
-          const stat = results[i] ?? (await writeHere(packFiles, lookup, file, layout))
+          const stat = results[i] ?? (await writeHere(folders, packFiles, lookup, { file, layout }))
           done.push({ absolutePath: file.absolutePath, stat })
         }
         options.onBytes?.(
@@ -72,6 +70,8 @@ export async function* materialise(
     }
   } finally {
     await pool.close()
+    // A thread that was ended in the middle of a file could not tidy up.
+    removeTemporaries(folders.temporaries, { own: true })
   }
 }
 
@@ -133,16 +133,17 @@ function encodeJob(placed: readonly PlacedFile[]): MaterialiseJob {
 
 /** A file whose chunks are not where they should be: read with all that the store can still find. */
 async function writeHere(
+  { temporaries }: WorkFolders,
   packFiles: PackFiles,
   lookup: Lookup,
-  file: FileToMaterialise,
-  layout: Layout,
+  { file, layout }: PlacedFile,
 ): Promise<StatFacts> {
   const pieces: Uint8Array[] = []
   for (const { id, at } of partsOf(layout)) {
     pieces.push(await readFrame(packFiles, lookup, 'chunk', id, at))
   }
-  const stat = writeWorkFile(file.absolutePath, pieces, toHex(layout.id), file.executable)
+  const writer = createWorkFileWriter(temporaries)
+  const stat = writer.write(file.absolutePath, pieces, toHex(layout.id), file.executable)
   if (stat === undefined) throw missingContent(file.id)
   return stat
 }
@@ -157,8 +158,8 @@ interface Pool {
   close(): Promise<void>
 }
 
-function createLocalPool(packs: string): Pool {
-  const materialiser = createMaterialiser(packs)
+function createLocalPool(folders: WorkFolders): Pool {
+  const materialiser = createMaterialiser(folders)
   return {
     async *run(ctx, jobs) {
       for (const job of jobs) {
@@ -175,11 +176,10 @@ function createLocalPool(packs: string): Pool {
   }
 }
 
-function createWorkerPool(packs: string): Pool {
-  const setup: MaterialiserSetup = { packs }
+function createWorkerPool(folders: WorkFolders): Pool {
   const threads = createThreadPool<MaterialiseJob, MaterialisedFile[]>(
     new URL('./materialise.worker.js', import.meta.url),
-    setup,
+    folders,
   )
   return {
     async *run(ctx, jobs) {

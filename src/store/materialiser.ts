@@ -1,18 +1,7 @@
-import { createHash } from 'node:crypto'
-import { CxvError, isCxvError, type PackId, toHex } from '../base/index.ts'
-import {
-  closeFile,
-  createNew,
-  factsOfOpen,
-  fileSystemError,
-  removeQuick,
-  renameQuick,
-  temporaryBeside,
-  threadName,
-  writeAll,
-} from '../io/index.ts'
+import { type PackId, toHex } from '../base/index.ts'
 import { createPackFiles, decodeLocated } from './pack-files.ts'
 import type { Locator, StatFacts } from './types.ts'
+import { createWorkFileWriter } from './work-files.ts'
 
 /** Files to write, as they lie in packs; travels to a worker thread as few arrays. */
 export interface MaterialiseJob {
@@ -38,12 +27,20 @@ export interface Materialiser {
   close(): void
 }
 
+/** Absolute paths of folders in `.cxv`. */
+export interface WorkFolders {
+  readonly packs: string
+  /** @see createWorkFileWriter */
+  readonly temporaries: string
+}
+
 const SPAN_BYTES = 4 << 20
 const GAP_BYTES = 64 << 10
 
 /** What one thread does of `materialise`: reads spans of packs, verifies, writes, renames. */
-export function createMaterialiser(packs: string): Materialiser {
+export function createMaterialiser({ packs, temporaries }: WorkFolders): Materialiser {
   const files = createPackFiles(packs)
+  const writer = createWorkFileWriter(temporaries)
   const buffer = Buffer.allocUnsafeSlow(SPAN_BYTES + GAP_BYTES)
   let spanPack: PackId | undefined
   let spanFrom = 0
@@ -86,7 +83,7 @@ export function createMaterialiser(packs: string): Materialiser {
           }
         }
         const wholeId = count === 1 ? undefined : toHex(job.ids.subarray(i * 32, i * 32 + 32))
-        results.push(writeWorkFile(path, pieces(), wholeId, job.executable[i] === 1))
+        results.push(writer.write(path, pieces(), wholeId, job.executable[i] === 1))
       })
       return results
     },
@@ -107,41 +104,4 @@ function placesOf(job: MaterialiseJob): Locator[] {
     })
   }
   return places
-}
-
-/**
- * Writes verified pieces under a temporary name, then renames: a kill leaves no half file under the
- * real one. Not synced: the work tree can be made again from the store.
- * @param wholeId what the pieces together must hash to; undefined when there is one, verified already
- * @returns undefined when a chunk could not be read or does not fit
- */
-export function writeWorkFile(
-  path: string,
-  pieces: Iterable<Uint8Array>,
-  wholeId: string | undefined,
-  executable: boolean,
-): StatFacts | undefined {
-  const temporary = temporaryBeside(`${path}.${threadName()}`)
-  let fd: number | undefined
-  try {
-    const whole = wholeId === undefined ? undefined : createHash('sha256')
-    for (const piece of pieces) {
-      whole?.update(piece)
-      fd ??= createNew(temporary, executable ? 0o777 : 0o666)
-      writeAll(fd, piece)
-    }
-    if (fd === undefined) throw new Error('a content has no pieces')
-    if (whole?.digest('hex') !== wholeId) {
-      throw new CxvError('CHUNK_CORRUPT', `the chunks of ${wholeId} do not make up its bytes`)
-    }
-    renameQuick(temporary, path)
-    const { size, mtimeNs, ctimeNs, ino, dev } = factsOfOpen(fd)
-    return { size, mtimeNs, ctimeNs, ino, dev, executable }
-  } catch (error) {
-    if (fd !== undefined) removeQuick(temporary)
-    if (isCxvError(error, 'CHUNK_CORRUPT') || isCxvError(error, 'CHUNK_MISSING')) return undefined
-    throw fileSystemError(error, path)
-  } finally {
-    if (fd !== undefined) closeFile(fd)
-  }
 }

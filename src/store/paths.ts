@@ -2,6 +2,7 @@ import type { PackId } from '../base/index.ts'
 
 export const packsFolder = (folder: string): string => `${folder}/packs`
 export const badFolder = (folder: string): string => `${folder}/bad`
+export const temporariesFolder = (folder: string): string => `${folder}/tmp`
 export const indexFolder = (folder: string): string => `${folder}/index`
 export const packFolder = (packs: string, id: PackId): string => `${packs}/${id.slice(0, 2)}`
 export const packName = (id: PackId): string => `${id}.pack`

@@ -16,14 +16,16 @@ import { createPackImporter } from './import.ts'
 import { importFrames, putBytes } from './ingest.ts'
 import type { ChunkIndex } from './level-index.ts'
 import { materialise } from './materialise.ts'
+import type { WorkFolders } from './materialiser.ts'
 import { createPackFiles, readPackTable } from './pack-files.ts'
-import { packPath, packsFolder } from './paths.ts'
+import { packPath, packsFolder, temporariesFolder } from './paths.ts'
 import { verifyStore } from './verify.ts'
 import type { ContentReader, Locator, Store } from './types.ts'
 
 /** The store over an open index. Closing it closes the index. */
 export function createStoreOver(ctx: Context, folder: string, index: ChunkIndex): Store {
   const packs = packsFolder(folder)
+  const folders: WorkFolders = { packs, temporaries: temporariesFolder(folder) }
   const files = createPackFiles(packs)
   const lookup: Lookup = {
     locate: (kind, ids) => index.locate(kind, ids),
@@ -37,7 +39,7 @@ export function createStoreOver(ctx: Context, folder: string, index: ChunkIndex)
     ...reader,
     put: (bytes) => putBytes(packs, index, files, bytes),
     addFiles: (toAdd, options) => addFiles(ctx, index, packs, toAdd, options),
-    materialise: (wanted, options) => materialise(ctx, packs, files, lookup, wanted, options),
+    materialise: (wanted, options) => materialise(ctx, folders, files, lookup, wanted, options),
     packs: () => Promise.resolve([...index.packs().keys()]),
     async packsHolding(ids) {
       const holding = new Map<PackId, ContentId[]>()
@@ -52,7 +54,7 @@ export function createStoreOver(ctx: Context, folder: string, index: ChunkIndex)
       return holding
     },
     packPath: (id) => packPath(packs, id),
-    openImporter: () => createPackImporter(packs, index),
+    openImporter: () => createPackImporter(folders, index),
     importFrames: (frames) => importFrames(packs, index, frames),
     stats() {
       const rows = [...index.packs().values()]

@@ -17,22 +17,15 @@ import {
   scanPack,
   verifyPack,
 } from '../format/index.ts'
-import {
-  linkOrCopy,
-  namesIn,
-  pathExists,
-  processAlive,
-  readFileIfAny,
-  removePath,
-  TEMPORARY_NAME,
-} from '../io/index.ts'
+import { linkOrCopy, pathExists, readFileIfAny, removePath } from '../io/index.ts'
 import { type Layout, layOut, type Lookup, readFrame } from './contents.ts'
 import type { ChunkIndex, PackRow } from './level-index.ts'
 import { rebuildIndex } from './match-packs.ts'
 import { decodeLocated, type PackFiles, readPackTable } from './pack-files.ts'
 import { createPackWriter } from './pack-writer.ts'
-import { badFolder, packName, packPath, packsFolder } from './paths.ts'
+import { badFolder, packName, packPath, packsFolder, temporariesFolder } from './paths.ts'
 import type { Locator, VerifyReport } from './types.ts'
+import { removeTemporaries } from './work-files.ts'
 
 export interface VerifyOptions {
   readonly deep: boolean
@@ -67,7 +60,7 @@ export async function verifyStore(
 ): Promise<VerifyReport> {
   const { ctx, folder, index, files } = store
   const packs = packsFolder(folder)
-  const leftovers = removeLeftovers(packs)
+  const leftovers = removeTemporaries(packs) + removeTemporaries(temporariesFolder(folder))
   const found: Findings = { frames: 0, bytes: 0, damaged: new Map(), indexWrong: false }
   const rows = [...index.packs().values()]
   for (const row of rows) {
@@ -94,18 +87,6 @@ export async function verifyStore(
     leftovers,
     indexRebuilt: found.indexWrong || aside.length > 0,
   }
-}
-
-/** Temporary files of processes that are gone: nothing refers to them. */
-function removeLeftovers(packs: string): number {
-  let removed = 0
-  for (const name of namesIn(packs)) {
-    const pid = TEMPORARY_NAME.exec(name)?.[1]
-    if (pid === undefined || Number(pid) === process.pid || processAlive(Number(pid))) continue
-    removePath(`${packs}/${name}`)
-    removed++
-  }
-  return removed
 }
 
 async function checkPack(

@@ -31,6 +31,8 @@ async function killedThenDone(
   ...args: readonly string[]
 ): Promise<Ended> {
   const killed = await killer.kill(who, cwd, ...args)
+  // What is there under another name than its own would be added with the next folder.
+  for (const line of idsUnder(cwd)) assert.doesNotMatch(line, /tmp-/, `after a killed ${args[0]}`)
   const fsck = await who.cxv(cwd, 'fsck')
   assert.equal(fsck.status, 0, `fsck after a killed ${args[0]}: ${fsck.stdout}${fsck.stderr}`)
   if (killed.signal === null) assert.equal(killed.status, 0, killed.stderr)

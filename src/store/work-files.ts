@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto'
+import { dirname } from 'node:path'
+import { CxvError, isCxvError, systemCode } from '../base/index.ts'
+import {
+  closeFile,
+  crashPoint,
+  createNew,
+  factsOfOpen,
+  fileSystemError,
+  HIDDEN_TEMPORARY,
+  hiddenTemporary,
+  linkOrCopy,
+  makeFolder,
+  namesIn,
+  openToRead,
+  processAlive,
+  removePath,
+  removeQuick,
+  renameQuick,
+  TEMPORARY_NAME,
+  temporaryBeside,
+  threadName,
+  writeAll,
+} from '../io/index.ts'
+import type { StatFacts } from './types.ts'
+
+/** Writes files of the work tree, each whole or not at all. For one thread. */
+export interface WorkFileWriter {
+  /**
+   * Not synced: the work tree can be made again from the store.
+   * @param path absolute; its folder exists
+   * @param pieces verified
+   * @param wholeId what the pieces together must hash to; undefined when there is one, verified already
+   * @returns undefined when a chunk could not be read or does not fit
+   */
+  write(
+    path: string,
+    pieces: Iterable<Uint8Array>,
+    wholeId: string | undefined,
+    executable: boolean,
+  ): StatFacts | undefined
+}
+
+/**
+ * @param temporaries folder for files on their way, made when it is needed: a kill leaves no name in the
+ * work tree that is not the user's. Where a folder of the work tree is on another file system, there is no
+ * renaming into it: there they are written beside the file, under names that are never tracked.
+ */
+export function createWorkFileWriter(temporaries: string): WorkFileWriter {
+  const elsewhere = new Set<string>()
+  let made = false
+
+  function newTemporary(path: string): string {
+    const folder = dirname(path)
+    if (elsewhere.has(folder)) return hiddenTemporary(folder, threadName())
+    if (!made) makeFolder(temporaries)
+    made = true
+    return temporaryBeside(`${temporaries}/${threadName()}`)
+  }
+
+  /** @returns the descriptor of the file as it is now under its name; the one given is closed if it is another */
+  function publish(fd: number, temporary: string, path: string): number {
+    crashPoint('write')
+    try {
+      renameQuick(temporary, path)
+      return fd
+    } catch (error) {
+      if (systemCode(error) !== 'EXDEV') throw error
+    }
+    const folder = dirname(path)
+    elsewhere.add(folder)
+    removeTemporaries(folder, { pattern: HIDDEN_TEMPORARY })
+    const copy = newTemporary(path)
+    linkOrCopy(temporary, copy)
+    removeQuick(temporary)
+    const copied = openToRead(copy)
+    renameQuick(copy, path)
+    closeFile(fd)
+    return copied
+  }
+
+  return {
+    write(path, pieces, wholeId, executable) {
+      const temporary = newTemporary(path)
+      let fd: number | undefined
+      try {
+        const whole = wholeId === undefined ? undefined : createHash('sha256')
+        for (const piece of pieces) {
+          whole?.update(piece)
+          fd ??= createNew(temporary, executable ? 0o777 : 0o666)
+          writeAll(fd, piece)
+        }
+        if (fd === undefined) throw new Error('a content has no pieces')
+        if (whole?.digest('hex') !== wholeId) {
+          throw new CxvError('CHUNK_CORRUPT', `the chunks of ${wholeId} do not make up its bytes`)
+        }
+        fd = publish(fd, temporary, path)
+        const { size, mtimeNs, ctimeNs, ino, dev } = factsOfOpen(fd)
+        return { size, mtimeNs, ctimeNs, ino, dev, executable }
+      } catch (error) {
+        if (fd !== undefined) removeQuick(temporary)
+        if (isCxvError(error, 'CHUNK_CORRUPT') || isCxvError(error, 'CHUNK_MISSING'))
+          return undefined
+        throw fileSystemError(error, path)
+      } finally {
+        if (fd !== undefined) closeFile(fd)
+      }
+    },
+  }
+}
+
+/**
+ * Removes temporary files of processes that are gone: nothing refers to them.
+ * @param options.own also those of this process, none of whose threads writes any more
+ * @returns how many there were
+ */
+export function removeTemporaries(
+  folder: string,
+  options: { readonly own?: boolean; readonly pattern?: RegExp } = {},
+): number {
+  let removed = 0
+  for (const name of namesIn(folder)) {
+    const pid = Number((options.pattern ?? TEMPORARY_NAME).exec(name)?.[1])
+    if (Number.isNaN(pid)) continue
+    if (pid === process.pid ? options.own !== true : processAlive(pid)) continue
+    removePath(`${folder}/${name}`)
+    removed++
+  }
+  return removed
+}

@@ -94,6 +94,8 @@ export interface OpenIndexOptions {
   /** Called while another process holds the index. */
   readonly onWait: (waitedMs: number) => Promise<void>
   readonly now: () => number
+  /** Told where a broken index lies now: what only it held (the stage, the stat cache) is lost to the new one. */
+  readonly onMovedAside?: (to: string) => void
 }
 
 /**
@@ -113,7 +115,7 @@ export async function openIndex(folder: string, options: OpenIndexOptions): Prom
       db = await openLevel(path)
       if (!pathExists(mark) && (await hasVersion(db))) return await createIndex(db, mark)
       await db.close()
-      moveAside(folder, mark)
+      options.onMovedAside?.(moveAside(folder, mark))
     } catch (error) {
       await db?.close().catch(() => undefined)
       const { code, cause } = levelError(error)
@@ -125,15 +127,16 @@ export async function openIndex(folder: string, options: OpenIndexOptions): Prom
       }
       if (movedAside || code?.startsWith('LEVEL_') !== true) throw error
       movedAside = true
-      moveAside(folder, mark)
+      options.onMovedAside?.(moveAside(folder, mark))
     }
   }
 }
 
-function moveAside(folder: string, mark: string): void {
-  setAside(indexFolder(folder), badFolder(folder))
+function moveAside(folder: string, mark: string): string {
+  const to = setAside(indexFolder(folder), badFolder(folder))
   removePath(mark)
   makeFolder(indexFolder(folder))
+  return to
 }
 
 const busy = (path: string, waitedMs: number): CxvError =>

@@ -39,6 +39,14 @@ export async function openStore(
   const index = await openIndex(folder, {
     waitMs: options.waitMs ?? DEFAULT_WAIT_MS,
     now: ctx.now,
+    onMovedAside(to) {
+      ctx.emit({
+        type: 'warn',
+        code: 'INDEX_REBUILT',
+        message: `the index was damaged and is built again from the packs; the old one is ${to}. What was staged and not committed is staged no longer.`,
+        hint: '`cxv status` shows what to `cxv add` again',
+      })
+    },
     async onWait(waitedMs) {
       ctx.signal.throwIfAborted()
       options.onWait?.(waitedMs)

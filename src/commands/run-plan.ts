@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
-import { type CommitId, CxvError, formatCount, plural } from '../base/index.ts'
+import { type CommitId, type ContentId, CxvError, formatCount, plural } from '../base/index.ts'
 import { type PinResolution, resolvePin } from '../dataset/index.ts'
 import { parseTrainConfig } from '../format/index.ts'
 import type { TrainConfig } from '../format/types.ts'
 import { readFileIfAny } from '../io/index.ts'
-import { computeStatus } from '../repo/index.ts'
+import { computeStatus, hashFile } from '../repo/index.ts'
 import type { ManifestRow, Repository } from '../repo/types.ts'
 import type { CommandContext } from './types.ts'
 
@@ -17,6 +18,11 @@ export interface RunPlan {
   readonly rev: string
   readonly snapshot: boolean
   readonly resolution: PinResolution
+}
+
+export interface DryRunPlan extends Pick<RunPlan, 'config' | 'resolution'> {
+  /** Null: the changed work tree, which is in no commit. */
+  readonly commit: CommitId | null
 }
 
 /** Reads train.yaml with the `--set` changes. @throws CxvError PATH_NOT_FOUND, TRAIN_CONFIG_INVALID */
@@ -46,18 +52,9 @@ export async function planRun(
   allowDirty: boolean,
 ): Promise<RunPlan> {
   const head = await repo.history.resolve(config.data.rev)
-  let commit = head
-  if (config.data.rev === 'HEAD' && (await repo.isDirty())) {
-    if (!allowDirty) {
-      throw new CxvError(
-        'DIRTY_TREE',
-        'the work tree differs from HEAD, so the run would not say what it saw',
-        {
-          hint: '`cxv add` and `cxv commit` first, or `--allow-dirty` to train on a snapshot of it as it is',
-        },
-      )
-    }
-    commit = await snapshotWorkTree(ctx, repo, head)
+  const changed = await isChanged(repo, config, allowDirty)
+  const commit = changed ? await snapshotWorkTree(ctx, repo, head) : head
+  if (changed) {
     ctx.emit({
       type: 'note',
       message: `data: a snapshot of the changed work tree, commit ${commit.slice(0, 10)}`,
@@ -69,7 +66,71 @@ export async function planRun(
     config.data.rev === 'HEAD' && branch !== null
       ? branch.replace('refs/heads/', '')
       : config.data.rev
-  return { config, commit, rev, snapshot: commit !== head, resolution }
+  return { config, commit, rev, snapshot: changed, resolution }
+}
+
+/**
+ * What `planRun` would plan; no snapshot is made.
+ * @returns `commit: null` for a changed work tree
+ */
+export async function planDryRun(
+  ctx: CommandContext,
+  repo: Repository,
+  config: TrainConfig,
+  allowDirty: boolean,
+): Promise<DryRunPlan> {
+  const head = await repo.history.resolve(config.data.rev)
+  if (!(await isChanged(repo, config, allowDirty))) {
+    return { config, commit: head, resolution: await resolvePin(ctx, repo, config, head) }
+  }
+  const { modified, deleted } = await changesOnDisk(ctx, repo)
+  const onDisk = new Map<ContentId, string>()
+  const fresh = new Map<string, ManifestRow>()
+  for (const { path, size } of modified) {
+    ctx.signal.throwIfAborted()
+    const id = hashFile(resolve(repo.root, path))
+    if (id === undefined) throw stillWritten(path, 'it cannot be read')
+    onDisk.set(id, path)
+    // No pin depends on the executable bit.
+    fresh.set(path, { path, id, size, executable: false })
+  }
+  const resolution = await resolvePin(ctx, readingFromDisk(repo, onDisk), config, {
+    rows: await changedRows(repo, fresh, deleted),
+    tables: (await repo.config()).tables,
+  })
+  return { config, commit: null, resolution }
+}
+
+/** @throws CxvError DIRTY_TREE */
+async function isChanged(
+  repo: Repository,
+  { data }: TrainConfig,
+  allowDirty: boolean,
+): Promise<boolean> {
+  if (data.rev !== 'HEAD' || !(await repo.isDirty())) return false
+  if (allowDirty) return true
+  throw new CxvError(
+    'DIRTY_TREE',
+    'the work tree differs from HEAD, so the run would not say what it saw',
+    {
+      hint: '`cxv add` and `cxv commit` first, or `--allow-dirty` to train on a snapshot of it as it is',
+    },
+  )
+}
+
+/** Tracked files that differ from the stage. */
+async function changesOnDisk(
+  ctx: CommandContext,
+  repo: Repository,
+): Promise<{
+  readonly modified: readonly { readonly path: string; readonly size: number }[]
+  readonly deleted: ReadonlySet<string>
+}> {
+  const { unstaged } = await computeStatus(ctx, repo)
+  return {
+    modified: unstaged.filter((u) => u.state === 'modified'),
+    deleted: new Set(unstaged.filter((u) => u.state === 'deleted').map((u) => u.path)),
+  }
 }
 
 /** Commits tracked files as they are on disk, stage included, as a child of HEAD that no branch names. */
@@ -79,28 +140,19 @@ async function snapshotWorkTree(
   head: CommitId,
 ): Promise<CommitId> {
   return repo.withWriteLock('snapshot for a run', async () => {
-    const status = await computeStatus(ctx, repo)
-    const modified = status.unstaged.filter((u) => u.state === 'modified')
-    const deleted = new Set(status.unstaged.filter((u) => u.state === 'deleted').map((u) => u.path))
+    const { modified, deleted } = await changesOnDisk(ctx, repo)
     const store = await repo.store()
     const fresh = new Map<string, ManifestRow>()
-    const files = modified.map((u) => ({ path: u.path, absolutePath: resolve(repo.root, u.path) }))
+    const files = modified.map(({ path }) => ({ path, absolutePath: resolve(repo.root, path) }))
     for await (const batch of store.addFiles(files)) {
       for (const file of batch) {
-        if (file.status === 'failed') {
-          throw new CxvError('FILE_CHANGED', `${file.path}: ${file.message}`, {
-            hint: 'run again when nothing writes to the work tree',
-          })
-        }
+        if (file.status === 'failed') throw stillWritten(file.path, file.message)
         const { size, executable } = file.stat
         fresh.set(file.path, { path: file.path, id: file.id, size, executable })
       }
     }
-    const rows = (await repo.stagedRows())
-      .filter((row) => !deleted.has(row.path))
-      .map((row) => fresh.get(row.path) ?? row)
     return repo.history.writeCommit({
-      rows,
+      rows: await changedRows(repo, fresh, deleted),
       tables: (await repo.config()).tables,
       parents: [head],
       message: 'snapshot of a changed work tree, made for a run\n',
@@ -109,6 +161,42 @@ async function snapshotWorkTree(
       zoneMinutes: -new Date(ctx.now()).getTimezoneOffset(),
     })
   })
+}
+
+async function changedRows(
+  repo: Repository,
+  fresh: ReadonlyMap<string, ManifestRow>,
+  deleted: ReadonlySet<string>,
+): Promise<readonly ManifestRow[]> {
+  return (await repo.stagedRows())
+    .filter((row) => !deleted.has(row.path))
+    .map((row) => fresh.get(row.path) ?? row)
+}
+
+const stillWritten = (path: string, why: string): CxvError =>
+  new CxvError('FILE_CHANGED', `${path}: ${why}`, {
+    hint: 'run again when nothing writes to the work tree',
+  })
+
+/** The repository with a store that reads these contents where they lie in the work tree. */
+function readingFromDisk(repo: Repository, onDisk: ReadonlyMap<ContentId, string>): Repository {
+  return {
+    ...repo,
+    async store() {
+      const store = await repo.store()
+      return {
+        ...store,
+        async read(id, options = {}) {
+          const path = onDisk.get(id)
+          if (path === undefined) return store.read(id, options)
+          const bytes = await readFileIfAny(resolve(repo.root, path), options.maxBytes)
+          if (bytes !== undefined && createHash('sha256').update(bytes).digest('hex') === id)
+            return bytes
+          throw stillWritten(path, 'it changed while it was read')
+        },
+      }
+    },
+  }
 }
 
 /** `train 440 images of 301 patients: normal 120, pneumonia 320` */

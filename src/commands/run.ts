@@ -21,13 +21,21 @@ import type { Repository } from '../repo/types.ts'
 import { chooseEngine } from './run-engine.ts'
 import { type Execution, executeRun, type RunOutcome } from './run-execute.ts'
 import { codeFacts, hardwareJson, versionFacts } from './run-facts.ts'
-import { describeSplits, planRun, readTrainConfig, type RunPlan } from './run-plan.ts'
+import {
+  describeSplits,
+  type DryRunPlan,
+  planDryRun,
+  planRun,
+  readTrainConfig,
+  type RunPlan,
+} from './run-plan.ts'
 import { intervalText } from './show-run.ts'
 import { type CommandContext, defineCommand, erase } from './types.ts'
 
 interface DryRun {
   readonly dryRun: true
-  readonly commit: string
+  /** Null: the changed work tree (`--allow-dirty`). */
+  readonly commit: string | null
   readonly sampleList: string
   readonly splits: RunPlan['resolution']['splits']
   readonly lines: readonly string[]
@@ -63,7 +71,7 @@ export const command = erase(
       },
       'dry-run': {
         type: 'boolean',
-        describe: 'Print the resolved configuration and the splits; train nothing',
+        describe: 'Print the resolved configuration and the splits; train and commit nothing',
       },
       engine: {
         type: 'string',
@@ -95,10 +103,17 @@ export const command = erase(
         )
       }
       const config = await readTrainConfig(ctx, file ?? DEFAULT_FILE, sets)
-      const plan = await planRun(ctx, repo, config, args['allow-dirty'] === true)
-      for (const message of plan.resolution.notes)
-        ctx.emit({ type: 'warn', code: 'LABEL_POLICY', message })
-      if (args['dry-run'] === true) return dryRun(plan)
+      const allowDirty = args['allow-dirty'] === true
+      const warn = ({ notes }: RunPlan['resolution']): void => {
+        for (const message of notes) ctx.emit({ type: 'warn', code: 'LABEL_POLICY', message })
+      }
+      if (args['dry-run'] === true) {
+        const dry = await planDryRun(ctx, repo, config, allowDirty)
+        warn(dry.resolution)
+        return dryRun(dry)
+      }
+      const plan = await planRun(ctx, repo, config, allowDirty)
+      warn(plan.resolution)
       for (const line of describeSplits(plan.resolution)) ctx.emit({ type: 'note', message: line })
       return { dryRun: false, ...(await startRun(ctx, repo, plan)) }
     },
@@ -106,7 +121,7 @@ export const command = erase(
       if (result.dryRun) {
         yield result.config.trimEnd()
         yield ''
-        yield `data ${result.commit.slice(0, 10)}, sample list ${result.sampleList.slice(0, 12)}`
+        yield `data ${result.commit?.slice(0, 10) ?? 'as in the changed work tree'}, sample list ${result.sampleList.slice(0, 12)}`
         yield* result.lines
         return
       }
@@ -132,7 +147,7 @@ export const command = erase(
   }),
 )
 
-function dryRun({ config, commit, resolution }: RunPlan): DryRun {
+function dryRun({ config, commit, resolution }: DryRunPlan): DryRun {
   return {
     dryRun: true,
     commit,

@@ -4,4 +4,4 @@
  */
 export { matchImages } from './match.ts'
 export { describeAugmentation, openTrainingData, type OpenDataOptions } from './open.ts'
-export { type PinResolution, resolvePin, type SplitFacts } from './pin.ts'
+export { type PinResolution, resolvePin, type SplitFacts, type UncommittedVersion } from './pin.ts'

@@ -12,12 +12,13 @@ import {
 } from '../base/index.ts'
 import { encodeSampleList, sampleListIdOf } from '../format/index.ts'
 import type { TrainConfig } from '../format/types.ts'
-import type { Repository } from '../repo/types.ts'
+import type { ManifestRow, Repository, TableDeclaration } from '../repo/types.ts'
 import {
   columnUnknown,
   coverage,
   joinedView,
   openTables,
+  openTablesOf,
   quoteName,
   type TableSession,
 } from '../table/index.ts'
@@ -34,7 +35,6 @@ export interface SplitFacts {
 
 /** A pin: what a run trains on, resolved to images in order. */
 export interface PinResolution {
-  readonly commit: CommitId
   readonly labels: readonly string[]
   /** Sorted by path. */
   readonly samples: readonly PinnedSample[]
@@ -44,6 +44,13 @@ export interface PinResolution {
   /** What the run record keeps: all of the question and the counts of the answer. */
   readonly pin: Json
   readonly notes: readonly string[]
+}
+
+/** What a commit would hold. */
+export interface UncommittedVersion {
+  /** Sorted by path. */
+  readonly rows: readonly ManifestRow[]
+  readonly tables: readonly TableDeclaration[]
 }
 
 type PinConfig = Pick<TrainConfig, 'data' | 'task' | 'labelPolicy' | 'split'>
@@ -57,7 +64,7 @@ interface CohortRow {
 }
 
 /**
- * Resolves a cohort at a commit to a sample list: rows joined to images, labels read by policy, whole
+ * Resolves a cohort of a version to a sample list: rows joined to images, labels read by policy, whole
  * patients dealt to splits. The same commit and configuration give the same list on every machine.
  * @throws CxvError TABLE_UNKNOWN, COLUMN_UNKNOWN, SQL_FAILED, COHORT_EMPTY, LABEL_POLICY, SPLIT_INVALID
  */
@@ -65,9 +72,13 @@ export async function resolvePin(
   ctx: Context,
   repo: Repository,
   config: PinConfig,
-  commit: CommitId,
+  version: CommitId | UncommittedVersion,
 ): Promise<PinResolution> {
-  const session = await openTables(ctx, repo, commit, { only: [config.data.table] })
+  const only = { only: [config.data.table] }
+  const session =
+    typeof version === 'string'
+      ? await openTables(ctx, repo, version, only)
+      : await openTablesOf(ctx, repo, version.rows, version.tables, only)
   const notes: string[] = []
   let cohort: readonly CohortRow[]
   try {
@@ -120,7 +131,6 @@ export async function resolvePin(
   const sampleListId = sampleListIdOf(sampleList)
   const { data, task, labelPolicy, split } = config
   return {
-    commit,
     labels: labelling.labels,
     samples,
     sampleList,
@@ -130,7 +140,7 @@ export async function resolvePin(
     // Through JSON: what is kept is what can be read back.
     pin: JSON.parse(
       JSON.stringify({
-        commit,
+        commit: typeof version === 'string' ? version : null,
         data,
         task,
         labels: labelling.labels,

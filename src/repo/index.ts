@@ -10,6 +10,7 @@ export {
   type CheckoutOptions,
   describeCheckout,
 } from './checkout.ts'
+export { hashFile } from './hash.ts'
 export { commitStage, type CommitReport } from './commit.ts'
 export { initRepository, openRepository } from './open.ts'
 export { computeStatus } from './status.ts'

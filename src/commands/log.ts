@@ -1,4 +1,4 @@
-import { CxvError, type CommitId } from '../base/index.ts'
+import { CxvError, type CommitId, type RunId } from '../base/index.ts'
 import { findRun, listRuns, runsByCommit } from '../lineage/index.ts'
 import { openRepository } from '../repo/index.ts'
 import { commitLine, commitLines, type CommitView, refNames, viewCommit } from './commit-view.ts'
@@ -6,7 +6,7 @@ import { runLine, type RunSummary, summarise } from './run-text.ts'
 import { defineCommand, erase } from './types.ts'
 
 export interface LogResult {
-  /** Each with the runs trained on it, oldest first. */
+  /** Each with the runs trained on it, or on uncommitted changes to it, oldest first. */
   readonly commits: readonly (CommitView & { readonly runs: readonly RunSummary[] })[]
   /** There are older commits than those shown. */
   readonly more: boolean
@@ -50,13 +50,16 @@ export const command = erase(
           ? [...names.keys()]
           : [await history.resolve(start ?? 'HEAD')]
       const commits: LogResult['commits'][number][] = []
+      const shown = new Set<RunId>()
       let more = false
       for await (const commit of history.log(from, { limit: limit + 1 })) {
         ctx.signal.throwIfAborted()
         if (commits.length === limit) more = true
         else {
-          const trained = (runs.get(commit.id) ?? []).map(summarise)
-          commits.push({ ...viewCommit(commit, names), runs: trained })
+          // A run on a snapshot stands under the snapshot where that is shown, else under its parent.
+          const trained = (runs.get(commit.id) ?? []).filter((run) => !shown.has(run.record.id))
+          for (const run of trained) shown.add(run.record.id)
+          commits.push({ ...viewCommit(commit, names), runs: trained.map(summarise) })
         }
       }
       return { commits, more, oneline: args.oneline === true }

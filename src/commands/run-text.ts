@@ -10,6 +10,9 @@ export interface RunSummary {
   readonly endedAt: number | null
   readonly commit: string
   readonly rev: string
+  /** `commit` is a snapshot of a changed work tree, taken from this one (null: that is not here). */
+  readonly snapshot: boolean
+  readonly takenFrom: string | null
   readonly task: string
   readonly engine: string
   readonly sampleList: string
@@ -33,6 +36,8 @@ export function summarise(run: KnownRun): RunSummary {
     endedAt: record.endedAt,
     commit: record.commit,
     rev: record.rev,
+    snapshot: record.snapshot,
+    takenFrom: run.takenFrom,
     task: textAt(record.config, 'task'),
     engine: record.engine.name,
     sampleList: record.sampleList,
@@ -63,8 +68,17 @@ export function runLine(run: RunSummary, style: TextStyle): string {
     formatTime(run.startedAt),
     run.testAuroc === null ? undefined : `test AUROC ${run.testAuroc.toFixed(3)}`,
     model === undefined ? undefined : `model ${model.id.slice(0, 12)}`,
+    run.snapshot ? style.yellow('with uncommitted changes') : undefined,
   ]
   return parts.filter((p) => p !== undefined).join('  ')
+}
+
+/** `data 1f2e3d4c5b (main)`, and of a snapshot what it was taken from. */
+export function dataText(
+  run: Pick<RunSummary, 'commit' | 'rev' | 'snapshot' | 'takenFrom'>,
+): string {
+  const of = run.takenFrom === null ? 'a changed work tree' : run.takenFrom.slice(0, 10)
+  return `data ${run.commit.slice(0, 10)} (${run.rev}${run.snapshot ? `, a snapshot of ${of} with uncommitted changes` : ''})`
 }
 
 function paintStatus(status: string, style: TextStyle): string {

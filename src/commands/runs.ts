@@ -1,6 +1,6 @@
 import { listRuns } from '../lineage/index.ts'
 import { openRepository } from '../repo/index.ts'
-import { runLine, summarise } from './run-text.ts'
+import { dataText, runLine, summarise } from './run-text.ts'
 import { defineCommand, erase } from './types.ts'
 
 export const command = erase(
@@ -31,7 +31,7 @@ export const command = erase(
       if (total === 0) yield 'no runs yet: `cxv run train.yaml` makes one'
       for (const run of runs) {
         yield runLine(run, style)
-        yield style.dim(`    data ${run.commit.slice(0, 10)} (${run.rev})  ${run.reason}`)
+        yield style.dim(`    ${dataText(run)}  ${run.reason}`)
       }
       if (runs.length < total) yield `and ${total - runs.length} more`
     },

@@ -2,7 +2,7 @@ import { formatCount, formatDuration, isCxvError, isRecord, plural } from '../ba
 import type { RunRecord } from '../format/index.ts'
 import { findRun, type KnownRun, samplesOf } from '../lineage/index.ts'
 import type { Repository } from '../repo/types.ts'
-import { formatTime, runLine, type RunSummary, summarise } from './run-text.ts'
+import { dataText, formatTime, runLine, type RunSummary, summarise } from './run-text.ts'
 import type { CommandContext, TextStyle } from './types.ts'
 
 export interface ShownRun {
@@ -51,7 +51,7 @@ export function* runLines(
     record.endedAt === null ? '' : `, took ${formatDuration(record.endedAt - record.startedAt)}`
   yield `  started ${formatTime(record.startedAt)}${ended}`
   yield `  ${record.engine.reason}; ${record.engine.version}`
-  yield `  data ${record.commit.slice(0, 10)} (${record.rev})${record.snapshot ? ', a snapshot of a changed work tree' : ''}; sample list ${record.sampleList.slice(0, 12)}`
+  yield `  ${dataText(summary)}; sample list ${record.sampleList.slice(0, 12)}`
   for (const [split, { images, patients }] of Object.entries(splits)) {
     yield `    ${split.padEnd(6)}${plural(images, 'image')} of ${plural(patients, 'patient')}`
   }

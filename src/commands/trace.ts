@@ -4,13 +4,14 @@ import {
   type AskedImage,
   findRun,
   listRuns,
+  runsByCommit,
   samplesOf,
   type TraceHit,
   traceImages,
 } from '../lineage/index.ts'
 import { openRepository } from '../repo/index.ts'
 import type { Repository } from '../repo/types.ts'
-import { formatTime, runLine, type RunSummary, summarise } from './run-text.ts'
+import { dataText, formatTime, runLine, type RunSummary, summarise } from './run-text.ts'
 import { type CommandContext, defineCommand, erase } from './types.ts'
 
 type Question =
@@ -128,7 +129,7 @@ export const command = erase(
       if (args.model !== undefined) return await traceModel(ctx, repo, args.model)
       if (args.commit !== undefined) {
         const commit = await repo.history.resolve(args.commit)
-        const runs = (await listRuns(ctx, repo)).filter((r) => r.record.commit === commit)
+        const runs = runsByCommit(await listRuns(ctx, repo)).get(commit) ?? []
         return { kind: 'commit', commit, runs: runs.map(summarise) }
       }
       if (args.where !== undefined) {
@@ -146,7 +147,7 @@ export const command = erase(
           break
         case 'model':
           yield runLine(result.run, style)
-          yield `    data ${result.run.commit.slice(0, 10)} (${result.run.rev}), sample list ${result.run.sampleList.slice(0, 12)}`
+          yield `    ${dataText(result.run)}, sample list ${result.run.sampleList.slice(0, 12)}`
           for (const [split, { images, patients }] of Object.entries(result.splits)) {
             yield `    ${split.padEnd(6)}${plural(images, 'image')} of ${plural(patients, 'patient')}`
           }
@@ -163,7 +164,7 @@ export const command = erase(
               .map(([split, n]) => `${formatCount(n)} in ${split}`)
             const paint = hit.images.train > 0 ? style.red : style.green
             yield `${style.bold(hit.run)} ${hit.name}  ${paint(hit.verdict)}: ${counts.join(', ')}  (${plural(hit.patients.length, 'patient')})`
-            yield `    ${hit.status} ${formatTime(hit.startedAt)}, data ${hit.commit.slice(0, 10)} (${hit.rev})`
+            yield `    ${hit.status} ${formatTime(hit.startedAt)}, ${dataText(hit)}`
             for (const model of hit.models) yield `    model ${model.name} ${model.id.slice(0, 12)}`
             yield style.dim(
               `    ${hit.examples.slice(0, 3).join(', ')}${hit.examples.length > 3 ? ', ...' : ''}`,

@@ -26,6 +26,8 @@ export interface KnownRun {
   readonly record: RunRecord
   /** The run's own commit under refs/runs/, once it is sealed. */
   readonly sealed: CommitId | null
+  /** Of a run on a snapshot: the commit it was taken from. Null for others, and while that is not here. */
+  readonly takenFrom: CommitId | null
   /** Its folder on this machine, if it ran here. */
   readonly folder: string | null
 }
@@ -74,7 +76,7 @@ export async function listRuns(ctx: Context, repo: Repository): Promise<readonly
     if (!isRunId(word)) continue
     try {
       const record = await readSealed(repo, id)
-      known.set(record.id, { record, sealed: id, folder: null })
+      known.set(record.id, { record, sealed: id, takenFrom: null, folder: null })
     } catch (error) {
       if (!isCxvError(error)) throw error
       ctx.emit({ type: 'warn', code: error.code, message: `run ${word}: ${error.message}` })
@@ -85,9 +87,31 @@ export async function listRuns(ctx: Context, repo: Repository): Promise<readonly
     const sealed = known.get(record.id)
     // A resumed run is ahead of its sealed commit until it ends again.
     const current = sealed !== undefined && record.status !== 'running' ? sealed.record : record
-    known.set(record.id, { record: current, sealed: sealed?.sealed ?? null, folder })
+    known.set(record.id, {
+      record: current,
+      sealed: sealed?.sealed ?? null,
+      takenFrom: null,
+      folder,
+    })
   }
-  return [...known.values()].sort((a, b) => a.record.startedAt - b.record.startedAt)
+  const runs: KnownRun[] = []
+  for (const run of known.values())
+    runs.push({ ...run, takenFrom: await sourceOf(repo, run.record) })
+  return runs.sort((a, b) => a.record.startedAt - b.record.startedAt)
+}
+
+/** A snapshot has one parent: HEAD as it was. */
+async function sourceOf(
+  repo: Repository,
+  { snapshot, commit }: RunRecord,
+): Promise<CommitId | null> {
+  if (!snapshot || !(await repo.history.has(commit))) return null
+  try {
+    return (await repo.history.facts(commit)).parents[0] ?? null
+  } catch (error) {
+    if (!isCxvError(error)) throw error
+    return null
+  }
 }
 
 async function readSealed(repo: Repository, commit: CommitId): Promise<RunRecord> {
@@ -137,15 +161,15 @@ export async function readRunFile(
   return readFileIfAny(join(run.folder, name), MAX_SEALED_BYTES)
 }
 
-/** Runs by the commit they trained on. */
+/** Runs by the commit they trained on; those on a snapshot also by the one it was taken from. */
 export function runsByCommit(
   runs: readonly KnownRun[],
 ): ReadonlyMap<CommitId, readonly KnownRun[]> {
   const map = new Map<CommitId, KnownRun[]>()
   for (const run of runs) {
-    const list = map.get(run.record.commit) ?? []
-    list.push(run)
-    map.set(run.record.commit, list)
+    for (const commit of [run.record.commit, run.takenFrom]) {
+      if (commit !== null) map.set(commit, [...(map.get(commit) ?? []), run])
+    }
   }
   return map
 }

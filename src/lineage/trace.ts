@@ -26,6 +26,9 @@ export interface TraceHit {
   readonly startedAt: number
   readonly commit: CommitId
   readonly rev: string
+  /** `commit` is a snapshot of a changed work tree, taken from `takenFrom`. */
+  readonly snapshot: boolean
+  readonly takenFrom: CommitId | null
   readonly models: readonly RunModel[]
   /** Images asked about that the run saw, by the split it saw them in. */
   readonly images: SplitCounts
@@ -136,6 +139,8 @@ function hit(run: KnownRun, seen: readonly PinnedSample[]): TraceHit {
     startedAt: record.startedAt,
     commit: record.commit,
     rev: record.rev,
+    snapshot: record.snapshot,
+    takenFrom: run.takenFrom,
     models: record.models,
     images,
     patients: [...new Set(seen.map((s) => s.group))].sort(),

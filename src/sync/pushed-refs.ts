@@ -1,4 +1,5 @@
-import { type CommitId, type Context, CxvError, nearest } from '../base/index.ts'
+import { type CommitId, type Context, CxvError, isCxvError, nearest } from '../base/index.ts'
+import { decodeRunRecord } from '../format/index.ts'
 import type { History } from '../history/types.ts'
 import { reachable } from './commits.ts'
 import { kindOfRef, type RefKind } from './state.ts'
@@ -38,7 +39,10 @@ export async function choosePushed(
   return chosen
 }
 
-/** Whether the commit is one of these, or a run's record on one of these. */
+/**
+ * Whether the commit is one of these, or a run's record on one of these or on a snapshot of one: that
+ * is a commit which no branch holds and which travels with its run.
+ */
 async function standsOn(
   history: History,
   id: CommitId,
@@ -46,7 +50,25 @@ async function standsOn(
 ): Promise<boolean> {
   if (reach.has(id)) return true
   const { id: peeled, parents } = await history.facts(id)
-  return reach.has(peeled) || parents.some((parent) => reach.has(parent))
+  if (reach.has(peeled) || parents.some((parent) => reach.has(parent))) return true
+  if (!(await isRunOnSnapshot(history, peeled))) return false
+  for (const snapshot of parents) {
+    const { parents: from } = await history.facts(snapshot)
+    if (from.some((parent) => reach.has(parent))) return true
+  }
+  return false
+}
+
+/** A record that this cxv cannot read is none: it must not keep the others from being pushed. */
+async function isRunOnSnapshot(history: History, id: CommitId): Promise<boolean> {
+  const record = await history.readFile(id, 'run.json')
+  if (record === undefined) return false
+  try {
+    return decodeRunRecord(record).snapshot
+  } catch (error) {
+    if (!isCxvError(error, 'FORMAT_INVALID')) throw error
+    return false
+  }
 }
 
 async function chooseBranches(history: History, options: PushOptions): Promise<LocalRef[]> {

@@ -158,7 +158,7 @@ async function snapshotWorkTree(
       message: 'snapshot of a changed work tree, made for a run\n',
       author: await repo.identity(),
       timeMs: ctx.now(),
-      zoneMinutes: -new Date(ctx.now()).getTimezoneOffset(),
+      zoneMinutes: new Date(ctx.now()).getTimezoneOffset(),
     })
   })
 }

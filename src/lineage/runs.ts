@@ -61,7 +61,7 @@ export async function sealRun(
       message: `run ${record.id}: ${record.name}, ${record.status}\n\n${record.reason}\n`,
       author: await repo.identity(),
       timeMs: ctx.now(),
-      zoneMinutes: -new Date(ctx.now()).getTimezoneOffset(),
+      zoneMinutes: new Date(ctx.now()).getTimezoneOffset(),
     })
     await repo.history.casRef(ref, before, commit, `run: ${record.status}`)
     return commit

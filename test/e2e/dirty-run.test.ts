@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { at, list, machine, text } from '../helpers/cli.ts'
+import { at, list, machine, program, text } from '../helpers/cli.ts'
 import { tempFolder } from '../helpers/temp.ts'
 import { makeTrainable } from '../helpers/tiny-run.ts'
 
 test('a run on uncommitted changes is in the log, travels with its data and is traced elsewhere', async (t) => {
   const top = tempFolder(t, 'dirty-run')
-  const ada = machine(join(top, 'ada'), 'Ada')
+  const ada = machine(join(top, 'ada'), 'Ada', { TZ: 'America/New_York' })
   const bob = machine(join(top, 'bob'), 'Bob')
   const work = join(top, 'work')
   const nas = join(top, 'nas')
@@ -63,6 +63,11 @@ test('a run on uncommitted changes is in the log, travels with its data and is t
     await who.ok(where, 'fsck')
   }
   await agree(ada, work)
+  for (const rev of [base, snapshot, `refs/runs/${id}`]) {
+    const format = ['log', '-1', '--date=format:%z', '--format=%ad %cd', rev]
+    const zones = await program('git', ['--git-dir', join(work, '.cxv/git'), ...format])
+    assert.match(zones, /^(-0[45]00) \1\n$/, rev)
+  }
 
   const pushed = list(await ada.json(work, 'push'), 'refs')
   const sent = pushed.find((r) => at(r, 'ref') === `refs/runs/${id}`)

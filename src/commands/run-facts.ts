@@ -1,14 +1,16 @@
 import { createRequire } from 'node:module'
-import { isRecord, type Json, utf8 } from '../base/index.ts'
+import { formatBytes, isRecord, type Json } from '../base/index.ts'
 import { hardwareFacts, runProgram } from '../io/index.ts'
 
-const MAX_PATCH_CHARS = 4 << 20
+const MAX_PATCH_BYTES = 4 << 20
 
 export interface CodeFacts {
   readonly commit: string
   readonly dirty: boolean
-  /** `git diff HEAD` of the repository around the work tree; null when it is clean. */
+  /** `git diff HEAD` of the repository around the work tree; null when it is clean or cannot be kept. */
   readonly patch: Uint8Array | null
+  /** Why a dirty repository has no patch: it would be no help in part. */
+  readonly patchLost?: string
 }
 
 /**
@@ -16,22 +18,30 @@ export interface CodeFacts {
  * kept from starting programs (fsmonitor, external diff, text conversion).
  */
 export async function codeFacts(root: string): Promise<CodeFacts | null> {
-  const git = async (...args: string[]): Promise<string | undefined> => {
+  const git = async (...args: string[]): Promise<Uint8Array | undefined> => {
     try {
       const { status, stdout } = await runProgram(
         'git',
         ['--no-pager', '-c', 'core.fsmonitor=false', '-C', root, ...args],
-        { keepChars: MAX_PATCH_CHARS },
+        // Bytes: a patch of sources in another encoding must come back as it was.
+        { keepChars: MAX_PATCH_BYTES + 1, encoding: 'latin1' },
       )
-      return status === 0 ? stdout : undefined
+      return status === 0 ? new Uint8Array(Buffer.from(stdout, 'latin1')) : undefined
     } catch {
       return undefined
     }
   }
-  const commit = (await git('rev-parse', '--verify', '--quiet', 'HEAD'))?.trim()
-  if (commit === undefined || commit === '') return null
-  const patch = (await git('diff', '--no-ext-diff', '--no-textconv', '--no-color', 'HEAD')) ?? ''
-  return { commit, dirty: patch !== '', patch: patch === '' ? null : utf8(patch) }
+  const head = await git('rev-parse', '--verify', '--quiet', 'HEAD')
+  const commit = new TextDecoder().decode(head).trim()
+  if (commit === '') return null
+  const patch = await git('diff', '--no-ext-diff', '--no-textconv', '--no-color', 'HEAD')
+  if (patch === undefined)
+    return { commit, dirty: true, patch: null, patchLost: '`git diff HEAD` failed' }
+  if (patch.length > MAX_PATCH_BYTES) {
+    const patchLost = `it has more than ${formatBytes(MAX_PATCH_BYTES)}`
+    return { commit, dirty: true, patch: null, patchLost }
+  }
+  return { commit, dirty: patch.length > 0, patch: patch.length > 0 ? patch : null }
 }
 
 /** What made this run, as far as programs go. */

@@ -165,6 +165,14 @@ async function startRun(ctx: CommandContext, repo: Repository, plan: RunPlan): P
   const { engine, reason } = await chooseEngine(ctx, config.engine)
   const code = await codeFacts(repo.root)
   const patch = code?.patch ?? null
+  if (code?.patchLost !== undefined) {
+    ctx.emit({
+      type: 'warn',
+      code: 'DIRTY_TREE',
+      message: `the uncommitted changes to the code are not kept: ${code.patchLost}`,
+      hint: 'commit them with git: the run record then names all of the code',
+    })
+  }
   const augmentation = describeAugmentation({
     ...config,
     samples: resolution.samples,
@@ -188,7 +196,14 @@ async function startRun(ctx: CommandContext, repo: Repository, plan: RunPlan): P
     config: JSON.parse(JSON.stringify(config)) as Json,
     seed: config.seed,
     engine: { name: engine.name, version: engine.describe.text, reason },
-    code: code === null ? null : { commit: code.commit, dirty: code.dirty, patch: null },
+    code:
+      code === null
+        ? null
+        : {
+            commit: code.commit,
+            dirty: code.dirty,
+            patch: patch === null ? null : await (await repo.store()).put(patch),
+          },
     versions: versionFacts(),
     hardware: hardwareJson(),
     argv: process.argv.slice(2),

@@ -60,7 +60,7 @@ export function* runLines(
     yield `  model ${name}: ${id} (${formatCount(bytes)} bytes)`
   }
   if (record.code !== null) {
-    yield `  code ${record.code.commit.slice(0, 10)}${record.code.dirty ? ' with uncommitted changes (patch kept)' : ''}`
+    yield `  code ${record.code.commit.slice(0, 10)}${record.code.dirty ? ` with uncommitted changes (${record.code.patch === null ? 'not kept' : `patch ${record.code.patch.slice(0, 12)}`})` : ''}`
   }
   for (const { at, epoch } of record.resumes)
     yield `  resumed ${formatTime(at)} from epoch ${epoch}`

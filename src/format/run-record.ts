@@ -47,7 +47,7 @@ export interface RunRecord {
   readonly config: Json
   readonly seed: number
   readonly engine: { readonly name: string; readonly version: string; readonly reason: string }
-  /** The git repository around the work tree, if any; `patch` is `git diff HEAD`. */
+  /** The git repository around the work tree, if any; `patch` is `git diff HEAD`, null when too large. */
   readonly code: {
     readonly commit: string
     readonly dirty: boolean

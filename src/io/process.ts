@@ -15,6 +15,8 @@ export interface RunOptions {
   readonly onOutput?: (text: string) => void
   /** Keep at most this many characters of each stream (the last ones). */
   readonly keepChars?: number
+  /** `latin1`: a character for each byte, whatever the bytes mean. Default: utf8. */
+  readonly encoding?: 'utf8' | 'latin1'
 }
 
 /** Runs a program without a shell and collects what it prints. Rejects only when it cannot be started. */
@@ -25,6 +27,7 @@ export function runProgram(
 ): Promise<RunOutput> {
   return new Promise((resolve, reject) => {
     const keep = options.keepChars ?? 1 << 20
+    const encoding = options.encoding ?? 'utf8'
     const child = spawn(program, [...args], {
       stdio: ['pipe', 'pipe', 'pipe'],
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -33,11 +36,11 @@ export function runProgram(
     })
     let stdout = ''
     let stderr = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    child.stdout.setEncoding(encoding).on('data', (text: string) => {
       stdout = (stdout + text).slice(-keep)
       options.onOutput?.(text)
     })
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    child.stderr.setEncoding(encoding).on('data', (text: string) => {
       stderr = (stderr + text).slice(-keep)
       options.onOutput?.(text)
     })

@@ -26,8 +26,8 @@ type TraceResult =
   | {
       readonly kind: 'images'
       readonly question: string
-      /** Images that match in the stage (what would be committed now). */
-      readonly matching: number
+      /** Images that match in the stage (what would be committed now); null when it cannot be asked. */
+      readonly matching: number | null
       readonly runsLookedAt: number
       readonly hits: readonly TraceHit[]
     }
@@ -47,8 +47,7 @@ async function traceQuestion(
     question.by === 'where'
       ? matchImages(ctx, repo, version, question.where)
       : imagesUnder(repo, version, question.path)
-  const now = await ask('stage')
-  const report = await traceImages(ctx, repo, now, ask)
+  const report = await traceImages(ctx, repo, ask)
   if (report.asked === 0 && report.hits.length === 0 && question.by === 'path') {
     throw new CxvError(
       'PATH_NOT_FOUND',
@@ -61,7 +60,7 @@ async function traceQuestion(
   return {
     kind: 'images',
     question: question.by === 'where' ? question.where : question.path,
-    matching: report.asked,
+    matching: report.asked ?? null,
     runsLookedAt: report.runsLookedAt,
     hits: report.hits,
   }
@@ -153,7 +152,9 @@ export const command = erase(
           }
           break
         case 'images': {
-          yield `${plural(result.matching, 'image')} of the version at hand match ${result.question}`
+          yield result.matching === null
+            ? `the version at hand cannot be asked: ${result.question}`
+            : `${plural(result.matching, 'image')} of the version at hand match ${result.question}`
           if (result.hits.length === 0) {
             yield `none of ${plural(result.runsLookedAt, 'run')} known here saw one`
             break

@@ -40,9 +40,12 @@ export interface TraceHit {
   readonly examples: readonly string[]
 }
 
+/** A version that an image question is asked of; the stage is the version at hand. */
+type Ask = (version: CommitId | 'stage') => Promise<readonly AskedImage[]>
+
 export interface TraceReport {
-  /** Images that match in the version looked at now. */
-  readonly asked: number
+  /** Images that match in the version at hand; undefined when it cannot be asked. */
+  readonly asked: number | undefined
   readonly runsLookedAt: number
   /** Runs that saw at least one of them, oldest first. */
   readonly hits: readonly TraceHit[]
@@ -51,53 +54,81 @@ export interface TraceReport {
 /**
  * Every run that saw the images. A run saw an image when its sample list holds it by content id, or
  * when the question, asked of the run's own data commit, gives its path: so a patient who has since
- * been removed or relabelled is still found.
- * @param now the images in the version looked at now
- * @param at the same question asked of a run's data commit
+ * been removed or relabelled is still found, also when the version at hand cannot be asked any more
+ * (its table is gone). Runs whose own commit cannot be asked are matched by the bytes of all images
+ * that any version named.
+ * @throws CxvError what the version at hand throws, when no run's commit has an answer either
  */
-export async function traceImages(
-  ctx: Context,
-  repo: Repository,
-  now: readonly AskedImage[],
-  at: (commit: CommitId) => Promise<readonly AskedImage[]>,
-): Promise<TraceReport> {
+export async function traceImages(ctx: Context, repo: Repository, ask: Ask): Promise<TraceReport> {
   const runs = await listRuns(ctx, repo)
-  const nowIds = new Set(now.map((image) => image.id))
-  const atCommit = new Map<CommitId, ReadonlySet<string>>()
   const lists = new Map<string, readonly PinnedSample[]>()
-  const hits: TraceHit[] = []
+  const looked: { readonly run: KnownRun; readonly samples: readonly PinnedSample[] }[] = []
   for (const run of runs) {
     ctx.signal.throwIfAborted()
     const samples = await samplesOf(ctx, repo, run, lists)
-    if (samples === undefined) continue
-    const { commit } = run.record
-    let paths = atCommit.get(commit)
-    if (paths === undefined) {
-      paths = new Set((await askThen(ctx, commit, at)).map((image) => image.path))
-      atCommit.set(commit, paths)
-    }
-    const seen = samples.filter((s) => nowIds.has(s.id) || paths.has(s.path))
-    if (seen.length > 0) hits.push(hit(run, seen))
+    if (samples !== undefined) looked.push({ run, samples })
   }
-  return { asked: now.length, runsLookedAt: runs.length, hits }
+  const now = await tryAsk(ask, 'stage')
+  const answers = new Map<CommitId, readonly AskedImage[] | CxvError>()
+  for (const { run } of looked) {
+    ctx.signal.throwIfAborted()
+    const { commit } = run.record
+    if (!answers.has(commit)) answers.set(commit, await tryAsk(ask, commit))
+  }
+  const given = [now, ...answers.values()].flatMap((answer) => (isCxvError(answer) ? [] : [answer]))
+  if (isCxvError(now) && given.length === 0) throw now
+  tellUnasked(ctx, now, answers)
+  const nowIds = idsOf(isCxvError(now) ? [] : now)
+  const allIds = idsOf(given.flat())
+  const paths = new Map<CommitId, ReadonlySet<string>>()
+  for (const [commit, answer] of answers) {
+    if (!isCxvError(answer)) paths.set(commit, new Set(answer.map(({ path }) => path)))
+  }
+  const hits = looked.flatMap(({ run, samples }) => {
+    const own = paths.get(run.record.commit)
+    const seen = samples.filter((s) =>
+      own === undefined ? allIds.has(s.id) : nowIds.has(s.id) || own.has(s.path),
+    )
+    return seen.length > 0 ? [hit(run, seen)] : []
+  })
+  return { asked: isCxvError(now) ? undefined : now.length, runsLookedAt: runs.length, hits }
 }
 
-/** Asks a run's own commit; a question that makes no sense there (a column it lacks) matches nothing. */
-async function askThen(
-  ctx: Context,
-  commit: CommitId,
-  at: (commit: CommitId) => Promise<readonly AskedImage[]>,
-): Promise<readonly AskedImage[]> {
+const idsOf = (images: readonly AskedImage[]): ReadonlySet<ContentId> =>
+  new Set(images.map((image) => image.id))
+
+async function tryAsk(
+  ask: Ask,
+  version: CommitId | 'stage',
+): Promise<readonly AskedImage[] | CxvError> {
   try {
-    return await at(commit)
+    return await ask(version)
   } catch (error) {
     if (!isCxvError(error)) throw error
+    return error
+  }
+}
+
+/** A question can make no sense in a version: a column or table that it lacks. */
+function tellUnasked(
+  ctx: Context,
+  now: readonly AskedImage[] | CxvError,
+  answers: ReadonlyMap<CommitId, readonly AskedImage[] | CxvError>,
+): void {
+  if (isCxvError(now)) {
     ctx.emit({
       type: 'warn',
-      code: error.code,
-      message: `commit ${commit.slice(0, 10)} cannot be asked this: ${error.message}; its runs are matched by image bytes alone`,
+      code: now.code,
+      message: `the version at hand cannot be asked this: ${now.message}; each run's own data is asked`,
     })
-    return []
+  }
+  for (const [commit, answer] of answers) {
+    if (!isCxvError(answer)) continue
+    ctx.emit({
+      type: 'warn',
+      code: answer.code,
+      message: `commit ${commit.slice(0, 10)} cannot be asked this: ${answer.message}; its runs are matched by image bytes alone`,
+    })
   }
 }
 

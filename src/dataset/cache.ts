@@ -31,7 +31,7 @@ export const transformId = (image: ImageConfig): string =>
   createHash('sha256')
     .update(
       canonicalJson({
-        decoder: 1,
+        decoder: 2,
         size: image.size,
         channels: image.channels,
         resize: image.resize,

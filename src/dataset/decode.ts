@@ -1,3 +1,4 @@
+import type { Sharp } from 'sharp'
 import type { ImageConfig } from '../format/types.ts'
 
 /** At most this many pixels in one image: a chest film digitised at 0.1 mm has 16 million. */
@@ -15,13 +16,21 @@ export async function openDecoder(image: ImageConfig): Promise<DecodeImage> {
   sharp.cache(false)
   const [height, width] = image.size
   const fit = { pad: 'contain', stretch: 'fill', crop: 'cover' } as const
-  return async (bytes) => {
-    const pipeline = sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: 'error', pages: 1 })
-      .autoOrient()
+  // In one pipeline alpha goes last: the resize would weigh pixels by it and lose transparent ones.
+  const withoutAlpha = async (input: Sharp): Promise<Sharp> => {
+    const { data, info } = await input
       .removeAlpha()
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true })
+    return sharp(data, { raw: info })
+  }
+  return async (bytes) => {
+    const input = sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: 'error', pages: 1 })
+    const { hasAlpha } = await input.metadata()
+    const upright = input.autoOrient()
+    const { data, info } = await (hasAlpha ? await withoutAlpha(upright) : upright)
       .resize(width, height, { fit: fit[image.resize], background: { r: 0, g: 0, b: 0 } })
       .toColourspace(image.channels === 1 ? 'b-w' : 'srgb')
-    const { data, info } = await pipeline
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true })
     return withChannels(data, info.channels, image.channels, height * width)

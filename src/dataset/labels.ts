@@ -11,11 +11,22 @@ export interface Labelling {
   readonly labels: readonly string[]
   /** One entry a row; undefined: left out by policy. */
   readonly y: readonly (readonly number[] | undefined)[]
-  /** What was left out or passed over, by reason, with counts. */
+  /** What was left out, taken as something, or is to be told, by reason, with counts. */
   readonly notes: readonly string[]
 }
 
 const UNCERTAIN = /^-1(\.0+)?$/
+const UNCERTAIN_AS = {
+  ones: [1, 'present'],
+  zeros: [0, 'absent'],
+  ignore: [Number.NaN, 'unknown'],
+} as const
+const MISSING = {
+  error: ['error', ''],
+  drop: ['drop', ', left out'],
+  zeros: ['warn', ', taken as no label'],
+  ignore: ['warn', ', taken as unknown'],
+} as const
 const EXAMPLES = 3
 
 /**
@@ -30,23 +41,33 @@ export function readLabels(
   const parsed = rows.map(({ cell }) => parseCell(cell, data.label.separator))
   const occurring = new Set(parsed.flatMap((tokens) => (typeof tokens === 'string' ? [] : tokens)))
   const classes = chooseClasses(task, policy, data.label.classes, occurring)
-  const known = new Set([...classes, policy.normal, ...policy.positive])
+  const known = knownLabels(config, classes, occurring)
   const tally = createTally()
   const y = parsed.map((tokens, i) => {
     const path = rows[i]?.path ?? ''
     if (tokens === 'missing') return onMissing(policy, classes.length, path, tally)
     if (tokens === 'uncertain') return onUncertain(task, policy, classes.length, path, tally)
     const strange = tokens.filter((t) => !known.has(t))
-    if (strange.length > 0 && task !== 'binary') {
-      for (const t of strange)
-        tally.add(policy.unknown, `label "${t}" is not in data.label.classes`, path)
-      if (policy.unknown === 'drop') return undefined
-    }
-    return vectorOf(task, policy, classes, tokens, path, tally)
+    for (const t of strange)
+      tally.add(policy.unknown, `label "${t}" is not in data.label.classes`, path)
+    if (strange.length > 0 && policy.unknown === 'drop') return undefined
+    const counted = tokens.filter((t) => known.has(t))
+    return vectorOf(task, policy, classes, counted, path, tally)
   })
   tally.throwErrors(data.label.classes, occurring)
   checkMinimum(classes, y, policy.minCount)
   return { labels: classes, y, notes: tally.notes() }
+}
+
+/** The labels that mean something: those named, or all that occur where none are. */
+function knownLabels(
+  { task, labelPolicy, data }: Pick<TrainConfig, 'task' | 'labelPolicy' | 'data'>,
+  classes: readonly string[],
+  occurring: ReadonlySet<string>,
+): ReadonlySet<string> {
+  const { classes: named } = data.label
+  const ofTask = task !== 'binary' ? classes : named.length > 0 ? named : occurring
+  return new Set([...ofTask, labelPolicy.normal, ...labelPolicy.positive])
 }
 
 type Tokens = 'missing' | 'uncertain' | readonly string[]
@@ -56,7 +77,8 @@ function parseCell(cell: string | null, separator: string): Tokens {
   if (text === '') return 'missing'
   if (UNCERTAIN.test(text)) return 'uncertain'
   const tokens = separator === '' ? [text] : text.split(separator).map((t) => t.trim())
-  return [...new Set(tokens.filter((t) => t !== ''))]
+  const labels = [...new Set(tokens.filter((t) => t !== ''))]
+  return labels.length === 0 ? 'missing' : labels
 }
 
 function chooseClasses(
@@ -145,11 +167,8 @@ function onMissing(
   path: string,
   tally: Tally,
 ): readonly number[] | undefined {
-  tally.add(
-    policy.missing === 'error' ? 'error' : policy.missing === 'drop' ? 'drop' : 'ignore',
-    'empty label cells',
-    path,
-  )
+  const [severity, outcome] = MISSING[policy.missing]
+  tally.add(severity, `empty label cells${outcome}`, path)
   if (policy.missing === 'zeros') return new Array<number>(n).fill(0)
   if (policy.missing === 'ignore') return new Array<number>(n).fill(Number.NaN)
   return undefined
@@ -162,9 +181,13 @@ function onUncertain(
   path: string,
   tally: Tally,
 ): readonly number[] | undefined {
-  tally.add('ignore', `uncertain cells taken as ${policy.uncertain}`, path)
-  if (task === 'multiclass') return undefined
-  const value = { ones: 1, zeros: 0, ignore: Number.NaN }[policy.uncertain]
+  if (task === 'multiclass') {
+    // -1 says of one label that it may be there; of one class of several it says nothing.
+    tally.add('drop', 'uncertain cells, left out', path)
+    return undefined
+  }
+  const [value, meaning] = UNCERTAIN_AS[policy.uncertain]
+  tally.add('warn', `uncertain cells, taken as ${meaning}`, path)
   return new Array<number>(n).fill(value)
 }
 

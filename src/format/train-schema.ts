@@ -155,7 +155,9 @@ const data = object(
 )
 
 const labelPolicy = object('How cells become labels', {
-  positive: texts('Binary only: labels that make a row positive; empty: all but `normal`'),
+  positive: texts(
+    'Binary only: labels that make a row positive; empty: all that count but `normal`',
+  ),
   normal: text('The label that says nothing was found', 'No Finding'),
   normal_as: oneOf(
     ['all_zero', 'own_class', 'drop'],
@@ -163,12 +165,12 @@ const labelPolicy = object('How cells become labels', {
   ),
   missing: oneOf(
     ['error', 'drop', 'zeros', 'ignore'],
-    'Empty cells: stop, leave the row out, no label, or unknown to loss and metric',
+    'Empty cells: stop, or, told with their count: leave the row out, no label, or unknown to loss and metric',
     'error',
   ),
   uncertain: oneOf(
     ['ones', 'zeros', 'ignore'],
-    'Uncertain labels (-1 in CheXpert): present, absent, or unknown to loss and metric',
+    'Uncertain cells (-1 in CheXpert): present, absent, or unknown to loss and metric; told with their count. Multiclass: the row is left out',
     'ignore',
   ),
   multiple: oneOf(

@@ -105,6 +105,16 @@ test('--set lays typed values over the file, in order', async () => {
   assert.deepEqual(config.image.size, [64, 64])
 })
 
+test('--set takes text without quotes as it is, and with them as YAML does', async () => {
+  const where = async (text: string): Promise<string> =>
+    (await parseTrainConfig(BASE, { sets: [`data.where=${text}`] })).data.where
+  for (const text of ["name not in ('a #1.png')", '"Age" > 4', 'a: b', '| x', '']) {
+    assert.equal(await where(text), text)
+  }
+  assert.equal(await where(`"a = 'x'"`), "a = 'x'")
+  assert.equal(await where("'a #1'"), 'a #1')
+})
+
 test('--set with an unknown path, no value or a wrong type is an error', async () => {
   const text = await problems(BASE, ['train.epoch=3', 'seed', 'seed=[1', 'train.batch=many'])
   assert.match(text, /--set train\.epoch is unknown; did you mean train\.epochs\?/)

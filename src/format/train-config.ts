@@ -177,7 +177,9 @@ function applySet(
         }
       }
       // Text needs no quotes of YAML's: `--set data.where="Patient ID" < 20`, `--set name=7`, `--set data.where=`.
-      node[key] = child.type === 'string' && typeof value !== 'string' ? text : value
+      // Without them it is taken as it is: YAML would end `name = 'a #1.png'` at the `#`.
+      const quoted = typeof value === 'string' && /^["']/.test(text)
+      node[key] = child.type === 'string' && !quoted ? text : value
       from.set(path, set)
       return undefined
     }

@@ -168,6 +168,22 @@ test('two rows for one image are an error, in a version that came after the tabl
   assert.equal((await at("data.where=Finding <> 'Mass'")).samples.length, 40)
 })
 
+test("a table's own columns do not stand in for the file's", async (t) => {
+  const work = await workRepo(t, 'pin')
+  const lines = ROWS.map((r) => `${r.image},${r.finding},${r.patient},/mnt/old/x.png,17,a name`)
+  await work.add({
+    'labels.csv': ['Image,Finding,Patient,file_path,file_id,path', ...lines, ''].join('\n'),
+    ...Object.fromEntries(NAMES.map((name) => [`images/${name}`, `pixels of ${name}`])),
+  })
+  await declareTable(work.ctx, work.repo, { name: 'labels', path: 'labels.csv', key: 'Image' })
+  const commit = await work.commit()
+  const { samples } = await resolvePin(work.ctx, work.repo, await parseTrainConfig(TRAIN), commit)
+  assert.deepEqual(
+    samples.map((s) => s.path),
+    NAMES.map((name) => `images/${name}`),
+  )
+})
+
 test('an image without its patient is an error', async (t) => {
   const rows = ROWS.map((r, i) => (i === 5 || i === 9 ? { ...r, patient: i === 5 ? '' : '  ' } : r))
   const { refuses } = await lab(t, rows)

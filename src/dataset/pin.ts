@@ -16,7 +16,7 @@ import type { ManifestRow, Repository, TableDeclaration } from '../repo/types.ts
 import {
   columnUnknown,
   coverage,
-  joinedView,
+  joinSelect,
   openTables,
   openTablesOf,
   quoteName,
@@ -158,7 +158,8 @@ async function readCohort(
   session: TableSession,
   { data, split }: PinConfig,
 ): Promise<readonly CohortRow[]> {
-  const { declaration, columns } = session.table(data.table)
+  const table = session.table(data.table)
+  const { declaration, columns } = table
   if (declaration.match === 'none') {
     throw new CxvError('TABLE_INVALID', `the rows of table ${data.table} name no files`, {
       hint: `\`cxv table add ${data.table} ${declaration.path} --key "${declaration.key}" --path-root FOLDER\` says where their images are, then commit`,
@@ -172,9 +173,11 @@ async function readCohort(
   for (const column of wanted) if (!columns.includes(column)) throw columnUnknown(column, columns)
   const text = (column: string): string => `cast(${quoteName(column)} as varchar)`
   const where = data.where.trim() === '' ? '' : `where (${data.where}\n)`
+  // By names of our own: the table may have columns called as a file's are.
+  const files = joinSelect(table, ['f.path as "cxv path"', 'f.id as "cxv id"'])
   const { rows } = await session.query(
-    `select file_path, file_id, ${text(data.label.column)}, ${text(data.group)}, ${split.method === 'column' ? text(split.column) : 'null'}
-     from ${quoteName(joinedView(data.table))} ${where} order by cast(file_path as blob), ${text(declaration.key)}`,
+    `select "cxv path", "cxv id", ${text(data.label.column)}, ${text(data.group)}, ${split.method === 'column' ? text(split.column) : 'null'}
+     from (${files}) ${where} order by cast("cxv path" as blob), ${text(declaration.key)}`,
   )
   const without: string[] = []
   const cohort = rows.map(([path, id, cell, group, value]) => {

@@ -5,5 +5,5 @@
 export { coverage, declareTable, type TableReport } from './declare.ts'
 export { columnUnknown, type QueryResult, quoteName } from './duckdb.ts'
 export { diffTables, type TableDiff } from './diff.ts'
-export { joinedView, joinSelect } from './load.ts'
+export { joinSelect } from './load.ts'
 export { openTables, openTablesOf, type TableSession, type Version } from './session.ts'

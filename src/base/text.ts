@@ -8,6 +8,10 @@ export function printable(text: string): string {
     .replace(/([a-z][a-z0-9+.-]*:\/\/)[^/@\s]+@/gi, (_all, scheme: string) => `${scheme}***@`)
 }
 
+/** One argument as a POSIX shell takes it, for commands that a person pastes. */
+export const shellQuoted = (text: string): string =>
+  /["$`\\!]/.test(text) ? `'${text.replaceAll("'", `'\\''`)}'` : `"${text}"`
+
 /** 1,234,567 */
 export const formatCount = (n: number): string => n.toLocaleString('en-US')
 

@@ -106,6 +106,7 @@ async function trainOn(
       task: config.task,
       labels,
       samples,
+      where: config.data.where,
       image: config.image,
       balance: config.balance,
       augment: config.augment,

@@ -1,4 +1,11 @@
-import { type Context, type ContentId, CxvError, plural, startTask } from '../base/index.ts'
+import {
+  type Context,
+  type ContentId,
+  CxvError,
+  plural,
+  shellQuoted,
+  startTask,
+} from '../base/index.ts'
 import type { AugmentConfig, BalanceConfig, ImageConfig } from '../format/types.ts'
 import type { ContentReader } from '../store/types.ts'
 import { classFunctions } from './augment.ts'
@@ -11,6 +18,8 @@ export interface OpenDataOptions {
   readonly task: Task
   readonly labels: readonly string[]
   readonly samples: readonly PinnedSample[]
+  /** The cohort's own predicate, for the hint that leaves broken images out of it. */
+  readonly where: string
   readonly image: ImageConfig
   readonly balance: BalanceConfig
   readonly augment: AugmentConfig
@@ -28,6 +37,8 @@ const SEGMENT_BYTES = 64 << 20
 /** sharp decodes on libuv's threads: a few more in flight than there are threads keeps them busy. */
 const IN_FLIGHT = 8
 const MAX_IMAGE_BYTES = 256 << 20
+/** Images that a message names. */
+const MAX_SHOWN = 20
 
 /**
  * Opens the images of a pin for training: decodes what the cache lacks, in pack order, and serves
@@ -83,7 +94,7 @@ export async function openTrainingData(
 
 async function decodeAll(
   ctx: Context,
-  { samples, image, reader, cacheFolder }: OpenDataOptions,
+  { samples, where, image, reader, cacheFolder }: OpenDataOptions,
   ids: ReadonlySet<ContentId>,
 ): Promise<ReadonlyMap<ContentId, Uint8Array>> {
   const cache = openDecodedCache(cacheFolder, image)
@@ -126,25 +137,33 @@ async function decodeAll(
   } finally {
     task.end()
   }
-  if (broken.size > 0) throw unreadable(samples, broken)
+  if (broken.size > 0) throw unreadable(samples, where, broken)
   return decoded
 }
 
 function unreadable(
   samples: readonly PinnedSample[],
+  where: string,
   broken: ReadonlyMap<ContentId, string>,
 ): CxvError {
   const bad = samples.flatMap((s) => {
     const why = broken.get(s.id)
     return why === undefined ? [] : [{ path: s.path, why: why.split('\n')[0] ?? '' }]
   })
-  const shown = bad.slice(0, 20).map(({ path, why }) => `${path} (${why})`)
-  const first = bad[0]?.path.split('/').at(-1) ?? ''
+  const shown = bad.slice(0, MAX_SHOWN).map(({ path, why }) => `${path} (${why})`)
+  const names = [...new Set(bad.map(({ path }) => path.split('/').at(-1) ?? ''))]
+  const without = `name not in (${names.map((name) => `'${name.replaceAll("'", "''")}'`).join(', ')})`
+  // A set lays over what the file says, so the cohort's own predicate goes along.
+  const cohort = where.trim() === '' ? without : `(${where.trim()}) and ${without}`
+  const leaveOut =
+    bad.length > MAX_SHOWN
+      ? 'data.where leaves images out'
+      : `to leave them out: --set ${shellQuoted(`data.where=${cohort}`)}`
   return new CxvError(
     'IMAGE_UNREADABLE',
-    `${plural(bad.length, 'image')} cannot be decoded: ${shown.join('; ')}${bad.length > 20 ? '; ...' : ''}`,
+    `${plural(bad.length, 'image')} cannot be decoded: ${shown.join('; ')}${bad.length > MAX_SHOWN ? '; ...' : ''}`,
     {
-      hint: `replace them, \`cxv add\` and commit; or leave them out: --set 'data.where=name not in (''${first}'')'`,
+      hint: `replace them, \`cxv add\` and commit; or ${leaveOut}`,
       data: { images: bad },
     },
   )

@@ -3,7 +3,8 @@ import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import sharp from 'sharp'
-import { at, list, type Machine, machine } from '../helpers/cli.ts'
+import { parseJson } from '../../src/base/index.ts'
+import { at, CXV, list, type Machine, machine, number, startProgram, text } from '../helpers/cli.ts'
 import { tempFolder } from '../helpers/temp.ts'
 
 const top = tempFolder({ after }, 'wrong')
@@ -164,12 +165,39 @@ test('a broken PNG among a thousand: it alone is named, before anything is train
     status: 14,
     code: 'IMAGE_UNREADABLE',
     message: /00000417\.png/,
-    hint: /./,
+    hint: /--set "data\.where=name not in \('00000417\.png'\)"$/m,
   })
   assert.match(JSON.stringify(data), /00000417/)
   assert.doesNotMatch(JSON.stringify(data), /00000418/)
   const runs = await ada.json(repo, 'runs')
   for (const run of list(runs, 'runs')) assert.notEqual(at(run, 'status'), 'finished')
+})
+
+test('the hint leaves the broken image out when it is pasted, beside what the file asks for', async () => {
+  const file = join(top, 'cohort.yaml')
+  // Both kinds of quotes, a dollar and a hash: each means something to a shell or to YAML.
+  const where = `"Patient ID" < 500 and name <> '$HOME #1 it''s.png'`
+  writeFileSync(file, TRAIN.replace('  group', `  where: ${JSON.stringify(where)}\n  group`))
+  for (const [yaml, images] of [
+    ['train.yaml', IMAGES - 1],
+    [file, 499],
+  ] as const) {
+    const { hint } = await ada.fails(repo, 'run', yaml, '--engine', 'wasm')
+    const [set] = /--set [^]*$/.exec(hint) ?? []
+    assert.ok(set !== undefined, hint)
+    const pasted = `"$0" "$1" run "$2" --engine wasm --json ${set}`
+    const args = ['-c', pasted, process.execPath, CXV, yaml]
+    const ended = await startProgram('sh', args, { cwd: repo, env: ada.env }).ended
+    assert.equal(ended.status, 0, `${ended.stdout}\n${ended.stderr}`)
+    const run = await ada.json(repo, 'show', text(parseJson(ended.stdout), 'run'))
+    const splits = ['train', 'val', 'test'].map((split) =>
+      number(run, 'record', 'pin', 'splits', split, 'images'),
+    )
+    assert.equal(
+      splits.reduce((a, b) => a + b),
+      images,
+    )
+  }
 })
 
 test('an unknown key of train.yaml, with its line and the nearest', async () => {

@@ -51,7 +51,8 @@ export type Event =
       readonly best: boolean
     }
 
-export type TaskUnit = 'bytes' | 'files' | 'images' | 'steps' | 'packs' | 'rows' | 'chunks'
+export type TaskUnit =
+  'bytes' | 'files' | 'images' | 'steps' | 'packs' | 'rows' | 'chunks' | 'commits' | 'runs'
 
 export interface Context {
   readonly emit: (event: Event) => void
@@ -109,6 +110,25 @@ export function startTask(ctx: Context, title: string, unit: TaskUnit, total?: n
     end() {
       ctx.emit({ type: 'task.end', task, done, ...(bytes > 0 ? { bytes } : {}) })
     },
+  }
+}
+
+/** Passes things on and counts them as a task, which ends when they do, or when the loop over them does. */
+export async function* counting<T>(
+  ctx: Context,
+  title: string,
+  unit: TaskUnit,
+  things: AsyncIterable<T> | Iterable<T>,
+  total?: number,
+): AsyncGenerator<T> {
+  const task = startTask(ctx, title, unit, total)
+  try {
+    for await (const thing of things) {
+      yield thing
+      task.advance(1)
+    }
+  } finally {
+    task.end()
   }
 }
 

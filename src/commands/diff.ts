@@ -123,7 +123,7 @@ async function staged(
     after: (await repo.config()).tables,
   }
   const rows = diffRows(
-    await repo.history.manifest(commit, { asWritten: true }),
+    await repo.history.manifest(commit, { asWritten: true, ctx }),
     await repo.stagedRows(),
     compareUtf8,
   )

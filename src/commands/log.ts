@@ -1,4 +1,4 @@
-import { CxvError, type CommitId, type RunId } from '../base/index.ts'
+import { type CommitId, counting, CxvError, type RunId } from '../base/index.ts'
 import { findRun, listRuns, runsByCommit } from '../lineage/index.ts'
 import { openRepository } from '../repo/index.ts'
 import { commitLine, commitLines, type CommitView, refNames, viewCommit } from './commit-view.ts'
@@ -52,7 +52,8 @@ export const command = erase(
       const commits: LogResult['commits'][number][] = []
       const shown = new Set<RunId>()
       let more = false
-      for await (const commit of history.log(from, { limit: limit + 1 })) {
+      const found = history.log(from, { limit: limit + 1 })
+      for await (const commit of counting(ctx, 'reading history', 'commits', found)) {
         ctx.signal.throwIfAborted()
         if (commits.length === limit) more = true
         else {

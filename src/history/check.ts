@@ -6,12 +6,20 @@ import type { Objects } from './objects.ts'
 import type { Refs } from './refs.ts'
 import type { RefProblem } from './types.ts'
 
-/** Reads everything that refs reach. A commit that several refs reach is named under the first. */
+interface Parts {
+  readonly refs: Refs
+  readonly commits: Commits
+  readonly manifests: Manifests
+  readonly objects: Objects
+}
+
+/**
+ * Reads everything that refs reach. A commit that several refs reach is named under the first.
+ * @param onCommit called when one has been read
+ */
 export async function checkHistory(
-  refs: Refs,
-  commits: Commits,
-  manifests: Manifests,
-  objects: Objects,
+  { refs, commits, manifests, objects }: Parts,
+  onCommit: () => void,
 ): Promise<readonly RefProblem[]> {
   const problems: RefProblem[] = []
   const seenCommits = new Set<Oid>()
@@ -34,7 +42,7 @@ export async function checkHistory(
     const manifest = await commits.manifestTree(id)
     if (manifest !== undefined && seenObjects.has(manifest)) return parents
     const shards = await manifests.check(manifest, (oid) => seenObjects.has(oid))
-    const rows = await manifests.rows(manifest, true)
+    const rows = await manifests.rows(manifest, { asWritten: true })
     const bytes = rows.reduce((sum, row) => sum + row.size, 0)
     if (rows.length !== facts.files || bytes !== facts.bytes) {
       throw damaged(`commit ${id} counts other files than its manifest has`)
@@ -58,6 +66,7 @@ export async function checkHistory(
       if (seenCommits.has(id)) continue
       seenCommits.add(id)
       next.push(...(await checkCommit(name, id)))
+      onCommit()
     }
   }
 

@@ -1,5 +1,12 @@
 import { join } from 'node:path'
-import { type CommitId, type Context, CxvError, isCommitId, utf8 } from '../base/index.ts'
+import {
+  type CommitId,
+  type Context,
+  CxvError,
+  isCommitId,
+  startTask,
+  utf8,
+} from '../base/index.ts'
 import { encodeDataset, encodeTables } from '../format/index.ts'
 import {
   lstatIfAny,
@@ -126,10 +133,18 @@ function compose({ folder, objects, commits, manifests, refs }: Parts): History 
     input: Parameters<History['writeRecordCommit']>[0] | Parameters<History['writeCommit']>[0],
     tree: readonly TreeEntry[],
     made: readonly NewObject[],
+    ctx = quietContext(),
   ): CommitId {
     const root = newObject('tree', encodeTree(tree))
     const commit = newObject('commit', encodeCommit({ ...input, tree: root.oid }))
-    objects.write([commit, root, ...made])
+    const all = [commit, root, ...made]
+    const total = all.reduce((sum, object) => sum + object.bytes.length, 0)
+    const task = startTask(ctx, 'writing the commit', 'bytes', total)
+    try {
+      objects.write(all, (bytes) => task.advance(bytes))
+    } finally {
+      task.end()
+    }
     return commit.oid as CommitId
   }
 
@@ -143,15 +158,32 @@ function compose({ folder, objects, commits, manifests, refs }: Parts): History 
     read,
     has: (id) => Promise.resolve(objects.has(id)),
     log: (from, options = {}) => commits.log(from, options.limit ?? Infinity),
-    manifest: async (id, options = {}) => manifests.rows(await treeOf(id), options.asWritten),
+    async manifest(id, { asWritten = false, ctx } = {}) {
+      if (id === null) return []
+      const tree = await treeOf(id)
+      if (ctx === undefined) return manifests.rows(tree, { asWritten })
+      const { files } = await read(id)
+      const task = startTask(ctx, 'reading the list of files', 'files', files)
+      try {
+        return await manifests.rows(tree, { asWritten, onRows: (rows) => task.advance(rows) })
+      } finally {
+        task.end()
+      }
+    },
     rowsUnder: async (id, path) => manifests.under(await treeOf(id), path),
     async *diff(before, after) {
       yield* manifests.diff(await treeOf(before), await treeOf(after))
     },
-    async writeCommit(input) {
+    async writeCommit(input, ctx = quietContext()) {
       const parentTrees: (Oid | undefined)[] = []
       for (const parent of input.parents) parentTrees.push(await treeOf(parent))
-      const manifest = await manifests.plan(input.rows, parentTrees)
+      const listing = startTask(ctx, 'listing files', 'files', input.rows.length)
+      let manifest: Awaited<ReturnType<Manifests['plan']>>
+      try {
+        manifest = await manifests.plan(input.rows, parentTrees, (rows) => listing.advance(rows))
+      } finally {
+        listing.end()
+      }
       const bytes = input.rows.reduce((sum, row) => sum + row.size, 0)
       const dataset = newObject('blob', encodeDataset({ files: input.rows.length, bytes }))
       const tables = newObject('blob', encodeTables(input.tables))
@@ -162,7 +194,7 @@ function compose({ folder, objects, commits, manifests, refs }: Parts): History 
       if (manifest.tree !== undefined) {
         tree.push({ mode: MODE_FOLDER, name: MANIFEST_FOLDER, oid: manifest.tree })
       }
-      return writeCommitObject(input, tree, [dataset, tables, ...manifest.objects])
+      return writeCommitObject(input, tree, [dataset, tables, ...manifest.objects], ctx)
     },
     writeRecordCommit(input) {
       const { tree, made } = recordTree(input.files)
@@ -207,7 +239,14 @@ function compose({ folder, objects, commits, manifests, refs }: Parts): History 
     importPack(pack) {
       return Promise.resolve().then(() => importPack(objects, pack))
     },
-    check: () => checkHistory(refs, commits, manifests, objects),
+    async check(ctx = quietContext()) {
+      const task = startTask(ctx, 'checking history', 'commits')
+      try {
+        return await checkHistory({ refs, commits, manifests, objects }, () => task.advance(1))
+      } finally {
+        task.end()
+      }
+    },
     damagedFiles: () => Promise.resolve().then(() => damagedFiles(folder)),
     repairFiles: (badFolder) =>
       Promise.resolve().then(() => repairFiles(folder, badFolder, objects)),

@@ -37,19 +37,29 @@ interface Shard {
   readonly first: string
 }
 
+type OnRows = (rows: number) => void
+
 /** Manifests by the id of their git tree; `undefined` is the manifest without rows, which has no tree. */
 export interface Manifests {
-  /** @param asWritten also rows that no checkout could write: a path that is a file and a folder */
-  rows(tree: Oid | undefined, asWritten?: boolean): Promise<readonly ManifestRow[]>
+  /**
+   * @param options.asWritten also rows that no checkout could write: a path that is a file and a folder
+   * @param options.onRows called with how many more were read
+   */
+  rows(
+    tree: Oid | undefined,
+    options?: { readonly asWritten?: boolean; readonly onRows?: OnRows },
+  ): Promise<readonly ManifestRow[]>
   under(tree: Oid | undefined, path: string): Promise<readonly ManifestRow[]>
   diff(before: Oid | undefined, after: Oid | undefined): AsyncIterable<RowChange>
   /**
    * The objects of a new manifest. Shards that a parent has as well are neither encoded nor hashed again.
+   * @param onRows called with how many more are done
    * @throws PATH_UNSUPPORTED for rows with a path that is a file and a folder
    */
   plan(
     rows: readonly ManifestRow[],
     parents: readonly (Oid | undefined)[],
+    onRows?: OnRows,
   ): Promise<{ readonly tree: Oid | undefined; readonly objects: readonly NewObject[] }>
   /** Each shard with its rows, all rules checked but that of `fileAndFolder`. @throws FORMAT_INVALID */
   check(tree: Oid | undefined, seen: (oid: Oid) => boolean): Promise<readonly Oid[]>
@@ -102,9 +112,15 @@ export function openManifests(objects: Objects): Manifests {
     }
   }
 
-  async function rows(tree: Oid | undefined, asWritten = false): Promise<readonly ManifestRow[]> {
+  async function rows(
+    tree: Oid | undefined,
+    { asWritten = false, onRows }: { readonly asWritten?: boolean; readonly onRows?: OnRows } = {},
+  ): Promise<readonly ManifestRow[]> {
     const all: ManifestRow[] = []
-    for await (const some of arraysOf(await shardsOf(tree))) for (const row of some) all.push(row)
+    for await (const some of arraysOf(await shardsOf(tree))) {
+      for (const row of some) all.push(row)
+      onRows?.(some.length)
+    }
     const both = asWritten ? undefined : fileAndFolder(all)
     if (both !== undefined) throw damaged(`the manifest has ${both} as a file and as a folder`)
     return all
@@ -143,6 +159,7 @@ export function openManifests(objects: Objects): Manifests {
   async function plan(
     all: readonly ManifestRow[],
     parents: readonly (Oid | undefined)[],
+    onRows?: OnRows,
   ): ReturnType<Manifests['plan']> {
     const both = fileAndFolder(all)
     if (both !== undefined) {
@@ -172,6 +189,7 @@ export function openManifests(objects: Objects): Manifests {
       if (old !== undefined && sameShard(all, at, old.rows, xxh64)) {
         shards.push({ name, oid: old.oid, first })
         at += old.rows.length
+        onRows?.(old.rows.length)
         continue
       }
       const rowsHere = all.slice(at, shardEnd(all, at, xxh64))
@@ -180,6 +198,7 @@ export function openManifests(objects: Objects): Manifests {
       made.push(shard)
       shards.push({ name, oid: shard.oid, first })
       at += rowsHere.length
+      onRows?.(rowsHere.length)
     }
     const trees = planTrees(shards)
     if (trees.tree !== undefined) lists.set(trees.tree, shards)
@@ -192,7 +211,7 @@ export function openManifests(objects: Objects): Manifests {
   ): Promise<readonly Oid[]> {
     const xxh64 = await loadXxh64()
     const shards = await shardsOf(tree)
-    const all = await rows(tree, true)
+    const all = await rows(tree, { asWritten: true })
     let at = 0
     for (const shard of shards) {
       const { length } = await rowsOf(shard)

@@ -47,7 +47,7 @@ export interface Objects {
   /** Ids that begin with these hex digits, at most `limit`. */
   withPrefix(prefix: string, limit: number): readonly Oid[]
   /** Durable when it returns; what is there already is not written again. */
-  write(objects: readonly NewObject[]): void
+  write(objects: readonly NewObject[], onBytes?: (bytes: number) => void): void
   /** Adds a pack whose every object was checked. Durable when it returns. */
   addPack(pack: Uint8Array, entries: readonly IndexedObject[]): void
 }
@@ -216,13 +216,16 @@ export function openObjects(folder: string): Objects {
       }
       return [...found].sort()
     },
-    write(objects) {
+    write(objects, onBytes) {
       reload()
       const fresh = new Map(objects.filter(({ oid }) => !present(oid)).map((o) => [o.oid, o]))
       const [only] = fresh.values()
       if (only === undefined) return
       if (fresh.size === 1) return writeLoose(loosePath(only.oid), packFolder, only)
-      const packed = [...fresh.values()].map((object) => packObject(object.oid, object))
+      const packed = [...fresh.values()].map((object) => {
+        onBytes?.(object.bytes.length)
+        return packObject(object.oid, object)
+      })
       addPack(encodePack(packed), indexEntries(packed))
       repack()
     },

@@ -1,4 +1,4 @@
-import type { CommitId } from '../base/index.ts'
+import type { CommitId, Context } from '../base/index.ts'
 import type { ManifestRow, TableDeclaration } from '../format/index.ts'
 import type { DamagedFile, MovedFile } from './repair.ts'
 
@@ -71,6 +71,16 @@ export interface RefProblem {
   readonly commit?: CommitId
 }
 
+export interface NewCommit {
+  readonly rows: readonly ManifestRow[]
+  readonly tables: readonly TableDeclaration[]
+  readonly parents: readonly CommitId[]
+  readonly message: string
+  readonly author: Person
+  readonly timeMs: number
+  readonly zoneMinutes: number
+}
+
 /** Commits and refs. Every write is durable and ordered: objects first, then the ref. */
 export interface History {
   head(): Promise<Head>
@@ -89,11 +99,12 @@ export interface History {
    * All rows sorted by path (UTF-8 bytes). `null` is the empty manifest.
    * @param options.asWritten also rows that no checkout could write, a path being a file and a folder:
    * to look at such a version, to leave it and to mend it, never to check it out
+   * @param options.ctx is told how far it is
    * @throws FORMAT_INVALID
    */
   manifest(
     id: CommitId | null,
-    options?: { readonly asWritten?: boolean },
+    options?: { readonly asWritten?: boolean; readonly ctx?: Context },
   ): Promise<readonly ManifestRow[]>
   /** Rows under a folder or one file; reads only the shards that can hold them. */
   rowsUnder(id: CommitId, path: string): Promise<readonly ManifestRow[]>
@@ -101,17 +112,10 @@ export interface History {
   diff(before: CommitId | null, after: CommitId | null): AsyncIterable<RowChange>
   /**
    * Writes shards (only those that differ from the parents'), trees and a commit; moves no ref. `rows` sorted by path.
+   * @param ctx is told how far it is
    * @throws PATH_UNSUPPORTED before anything is written, for rows with a path that is a file and a folder
    */
-  writeCommit(input: {
-    readonly rows: readonly ManifestRow[]
-    readonly tables: readonly TableDeclaration[]
-    readonly parents: readonly CommitId[]
-    readonly message: string
-    readonly author: Person
-    readonly timeMs: number
-    readonly zoneMinutes: number
-  }): Promise<CommitId>
+  writeCommit(input: NewCommit, ctx?: Context): Promise<CommitId>
   /** A commit whose tree holds the given files (names may contain one `/`), child of `parents`. Moves no ref. */
   writeRecordCommit(input: {
     readonly files: ReadonlyMap<string, Uint8Array>
@@ -146,8 +150,11 @@ export interface History {
   exportPack(want: readonly CommitId[], have: readonly CommitId[]): Promise<Uint8Array | undefined>
   /** Adds a git pack's objects after checking them. @throws FORMAT_INVALID */
   importPack(pack: Uint8Array): Promise<void>
-  /** Objects reachable from refs that are absent, unreadable or wrong, by ref. Empty: fine. */
-  check(): Promise<readonly RefProblem[]>
+  /**
+   * Objects reachable from refs that are absent, unreadable or wrong, by ref. Empty: fine.
+   * @param ctx is told how far it is
+   */
+  check(ctx?: Context): Promise<readonly RefProblem[]>
   /** Files of the history that are not as they were written, needed or not. */
   damagedFiles(): Promise<readonly DamagedFile[]>
   /** Keeps what is sound of damaged files in a new pack, and moves them to `badFolder`. */

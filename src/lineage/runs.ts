@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import {
   type CommitId,
   type Context,
+  counting,
   CxvError,
   isCxvError,
   isRunId,
@@ -71,7 +72,8 @@ export async function sealRun(
 /** Every run known here, sealed or live, oldest first. */
 export async function listRuns(ctx: Context, repo: Repository): Promise<readonly KnownRun[]> {
   const known = new Map<RunId, KnownRun>()
-  for (const { name, id } of await repo.history.refs('refs/runs/')) {
+  const refs = await repo.history.refs('refs/runs/')
+  for await (const { name, id } of counting(ctx, 'reading runs', 'runs', refs, refs.length)) {
     const word = name.slice('refs/runs/'.length)
     if (!isRunId(word)) continue
     try {

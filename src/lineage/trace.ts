@@ -2,6 +2,7 @@ import {
   type CommitId,
   type ContentId,
   type Context,
+  counting,
   CxvError,
   isCxvError,
   type RunId,
@@ -63,7 +64,7 @@ export async function traceImages(ctx: Context, repo: Repository, ask: Ask): Pro
   const runs = await listRuns(ctx, repo)
   const lists = new Map<string, readonly PinnedSample[]>()
   const looked: { readonly run: KnownRun; readonly samples: readonly PinnedSample[] }[] = []
-  for (const run of runs) {
+  for await (const run of counting(ctx, 'sample lists of runs', 'runs', runs, runs.length)) {
     ctx.signal.throwIfAborted()
     const samples = await samplesOf(ctx, repo, run, lists)
     if (samples !== undefined) looked.push({ run, samples })

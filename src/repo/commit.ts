@@ -27,7 +27,7 @@ export async function commitStage(
   return repo.withWriteLock('commit', async () => {
     const store = await repo.store()
     const head = await repo.history.head()
-    const before = await repo.history.manifest(head.commit, { asWritten: true })
+    const before = await repo.history.manifest(head.commit, { asWritten: true, ctx })
     const stage = await readStage(store.cache)
     const rows = applyStage(before, stage)
     const { tables } = await repo.config()
@@ -50,15 +50,18 @@ export async function commitStage(
     }
     const message = options.message.endsWith('\n') ? options.message : `${options.message}\n`
     const parents = head.commit === null ? [] : [head.commit]
-    const commit = await repo.history.writeCommit({
-      rows,
-      tables,
-      parents,
-      message,
-      author: await repo.identity(),
-      timeMs: ctx.now(),
-      zoneMinutes: new Date(ctx.now()).getTimezoneOffset(),
-    })
+    const commit = await repo.history.writeCommit(
+      {
+        rows,
+        tables,
+        parents,
+        message,
+        author: await repo.identity(),
+        timeMs: ctx.now(),
+        zoneMinutes: new Date(ctx.now()).getTimezoneOffset(),
+      },
+      ctx,
+    )
     const subject = message.split('\n')[0] ?? ''
     const reason = head.commit === null ? `commit (initial): ${subject}` : `commit: ${subject}`
     if (head.branch === null) await repo.history.setHead(commit, reason)

@@ -3,6 +3,7 @@ import {
   type CommitId,
   type ContentId,
   type Context,
+  counting,
   isCxvError,
   startTask,
 } from '../base/index.ts'
@@ -119,7 +120,7 @@ async function walkHistory(
   uses: Uses,
 ): Promise<Pick<FsckReport, 'commits' | 'history'>> {
   const { history } = repo
-  const problems = [...(await history.check())]
+  const problems = [...(await history.check(ctx))]
   const head = await history.head()
   const next = [
     ...(head.commit === null ? [] : [{ name: 'HEAD', commit: head.commit }]),
@@ -128,7 +129,7 @@ async function walkHistory(
   ]
   const seen = new Set<CommitId>()
   let commits = 0
-  for (const { name, commit } of next) {
+  for await (const { name, commit } of counting(ctx, 'files of all commits', 'commits', next)) {
     ctx.signal.throwIfAborted()
     if (seen.has(commit)) continue
     seen.add(commit)

@@ -72,7 +72,7 @@ async function openAt(ctx: Context, root: string): Promise<Repository> {
   const stagedRows = async (): Promise<readonly ManifestRow[]> => {
     const { commit } = await history.head()
     const stage = await readStage((await openedStore()).cache)
-    return applyStage(await history.manifest(commit, { asWritten: true }), stage)
+    return applyStage(await history.manifest(commit, { asWritten: true, ctx }), stage)
   }
   const repo: Repository = {
     root,

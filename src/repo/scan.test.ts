@@ -23,6 +23,21 @@ function tempTree(t: TestContext, files: readonly string[]): string {
 
 type Found = readonly (readonly [path: string, word: string])[]
 
+test('a walk on a thread of its own tells how many files it has met', async (t) => {
+  const root = tempTree(t, ['a.png', 'b/c.png'])
+  let now = 0
+  const ctx = { ...testContext(), now: () => (now += 1000) }
+  const ahead = walkAhead(ctx, root, '', 2)
+  await ahead.finish({ tracked: new Set(), onFile: () => undefined })
+  await ahead.stop()
+  const told = ctx.events.map((e) => [e.type, 'done' in e ? e.done : 0, 'total' in e && e.total])
+  assert.deepEqual(told, [
+    ['task.start', 0, 2],
+    ['task.step', 2, 2],
+    ['task.end', 2, false],
+  ])
+})
+
 test('a walk on a thread of its own finds what one on this thread finds', async (t) => {
   const root = tempTree(t, [
     'a.png',

@@ -1,9 +1,9 @@
-import { compareUtf8, type Context } from '../base/index.ts'
+import { compareUtf8, type Context, startTask, type Task } from '../base/index.ts'
 import { pathProblem } from '../format/index.ts'
 import { startWorker } from '../io/index.ts'
 import type { StatFacts } from '../store/types.ts'
 import { openIgnoreRules } from './ignore.ts'
-import { decodeFacts } from './stat-cache.ts'
+import { decodeFacts, FACTS_BYTES } from './stat-cache.ts'
 import {
   replay,
   tellFile,
@@ -37,6 +37,8 @@ export interface ScanOptions {
 export interface WalkOptions extends ScanOptions {
   /** @param facts as `encodeFacts` wrote them at `at`; valid during the call */
   readonly onFile: (path: string, facts: Uint8Array, at: number) => void
+  /** About how many files there are, for the progress. */
+  readonly expected?: number | undefined
 }
 
 /** All that `walkWorkTree` finds, at once. */
@@ -65,19 +67,33 @@ export async function walkWorkTree(
   under: string,
   options: WalkOptions,
 ): Promise<Scan['skipped']> {
-  const judge = createJudge(root, options)
-  const rules = await openIgnoreRules(root)
-  const walk = (folder: string): Promise<void> =>
-    walkFolder(root, folder, { rules, signal: ctx.signal, force: options.force === true }, judge)
-  await walk(under)
-  await judge.enterHidden(walk)
-  return judge.skipped
+  const task = walkTask(ctx, options.expected)
+  try {
+    const judge = createJudge(root, {
+      ...options,
+      onFile(path, facts, at) {
+        options.onFile(path, facts, at)
+        task.advance(1)
+      },
+    })
+    const rules = await openIgnoreRules(root)
+    const walk = (folder: string): Promise<void> =>
+      walkFolder(root, folder, { rules, signal: ctx.signal, force: options.force === true }, judge)
+    await walk(under)
+    await judge.enterHidden(walk)
+    return judge.skipped
+  } finally {
+    task.end()
+  }
 }
+
+const walkTask = (ctx: Context, expected: number | undefined): Task =>
+  startTask(ctx, 'looking at files', 'files', expected)
 
 /** A walk that goes on while its caller reads what is tracked. */
 export interface WalkAhead {
   /** As `walkWorkTree`, which it becomes where the thread fails. */
-  finish(options: Omit<WalkOptions, 'force'>): Promise<Scan['skipped']>
+  finish(options: Omit<WalkOptions, 'force' | 'expected'>): Promise<Scan['skipped']>
   /** Ends the thread; after `finish` it has ended already. */
   stop(): Promise<void>
 }
@@ -85,27 +101,37 @@ export interface WalkAhead {
 /**
  * Begins a walk on a thread of its own: of 112,120 files, listing and `lstat` take 0.5 s, as long as
  * reading the manifest and the stat cache.
+ * @param expected about how many files there are, for the progress
  */
-export function walkAhead(ctx: Context, root: string, under: string): WalkAhead {
+export function walkAhead(ctx: Context, root: string, under: string, expected?: number): WalkAhead {
   const setup: WalkSetup = { root, under }
   const worker = startWorker(new URL('./scan.worker.js', import.meta.url), setup)
   const batches: WalkBatch[] = []
+  const task = walkTask(ctx, expected)
   const ended = new Promise<boolean>((resolve) => {
     worker.onMessage((raw) => {
       const message = raw as WalkBatch | 'end'
       if (message === 'end') resolve(true)
-      else batches.push(message)
+      else {
+        batches.push(message)
+        task.advance(message.facts.length / FACTS_BYTES)
+      }
     })
     worker.onFailure(() => resolve(false))
     ctx.signal.addEventListener('abort', () => resolve(false), { once: true })
   })
+  let stopping: Promise<void> | undefined
+  const stop = (): Promise<void> => {
+    if (stopping === undefined) task.end()
+    return (stopping ??= worker.stop())
+  }
   return {
     async finish(options) {
       try {
         // A thread that failed is asked no questions: the walk on this one fails with the reason, or does not.
         if (!(await ended)) return await walkWorkTree(ctx, root, under, options)
       } finally {
-        await worker.stop()
+        await stop()
       }
       const judge = createJudge(root, options)
       for (const batch of batches.splice(0)) replay(batch, judge)
@@ -117,7 +143,7 @@ export function walkAhead(ctx: Context, root: string, under: string): WalkAhead 
       }
       return judge.skipped
     },
-    stop: () => worker.stop(),
+    stop,
   }
 }
 
@@ -133,7 +159,10 @@ interface Judge extends WalkSink {
 }
 
 /** Decides by what is tracked, which a walk does not know. */
-function createJudge(root: string, { tracked, onFile }: Omit<WalkOptions, 'force'>): Judge {
+function createJudge(
+  root: string,
+  { tracked, onFile }: Pick<WalkOptions, 'tracked' | 'onFile'>,
+): Judge {
   let trackedFolders: ReadonlySet<string> | undefined
   const hidden: string[] = []
   const judge: Judge = {

@@ -23,11 +23,14 @@ export async function computeStatus(
   const { branch, commit } = await repo.history.head()
   const head = commit === null ? undefined : await repo.history.read(commit)
   const under = options.under ?? ''
+  const expected = head === undefined || under !== '' ? undefined : head.files
   const ahead =
-    (head?.files ?? 0) >= AHEAD_FROM_FILES ? walkAhead(ctx, repo.root, under) : undefined
+    (head?.files ?? 0) >= AHEAD_FROM_FILES ? walkAhead(ctx, repo.root, under, expected) : undefined
   try {
     const look: Look = (walk) =>
-      ahead === undefined ? walkWorkTree(ctx, repo.root, under, walk) : ahead.finish(walk)
+      ahead === undefined
+        ? walkWorkTree(ctx, repo.root, under, { ...walk, expected })
+        : ahead.finish(walk)
     return { branch, commit, ...(await compare(ctx, repo, { head, under, look })) }
   } finally {
     await ahead?.stop()
@@ -46,7 +49,7 @@ async function compare(
   }: { readonly head: DatasetCommit | undefined; readonly under: string; readonly look: Look },
 ): Promise<Omit<Status, 'branch' | 'commit'>> {
   const store = await repo.store()
-  const headRows = await repo.history.manifest(head?.id ?? null, { asWritten: true })
+  const headRows = await repo.history.manifest(head?.id ?? null, { asWritten: true, ctx })
   const stage = await readStage(store.cache)
   const rows = applyStage(headRows, stage)
   const places = new Map(rows.map((row, i) => [row.path, i]))

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { gzipSync } from 'node:zlib'
+import { testContext } from '../../test/helpers/context.ts'
 import { tempFolder } from '../../test/helpers/temp.ts'
 import { utf8 } from '../base/index.ts'
 import { loadCsv, readHeader } from './csv.ts'
@@ -53,7 +54,7 @@ async function load(t: TestContext, bytes: Uint8Array | string, path = 'a.csv'):
   const content = typeof bytes === 'string' ? utf8(bytes) : bytes
   const file = join(folder, path.endsWith('.gz') ? 'x.gz' : 'x')
   writeFileSync(file, content)
-  const db: Database = await openDatabase(new AbortController().signal)
+  const db: Database = await openDatabase(testContext())
   t.after(() => db.close())
   const { notes } = await loadCsv(db, 't', { file, bytes: content, path }, ['key'])
   const described = await db.query('describe t')

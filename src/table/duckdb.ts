@@ -5,7 +5,7 @@ import type {
   DuckDBPreparedStatement,
   DuckDBResultReader,
 } from '@duckdb/node-api'
-import { CxvError, nearest } from '../base/index.ts'
+import { type Context, CxvError, nearest, startTask, type Task } from '../base/index.ts'
 
 export type Cell = string | number | boolean | null
 
@@ -33,12 +33,14 @@ export interface Database {
 
 const MEMORY_LIMIT = '400MB'
 const INTERRUPT_EVERY_MS = 20
+/** A statement that takes longer is shown as a task. */
+const TELL_EVERY_MS = 1000
 
 /**
  * Opens a database that loads no extension by itself. User SQL must run only after `lock()`.
- * @param signal aborts the statement that runs
+ * @param ctx its signal aborts the statement that runs; it is told of one that takes over a second
  */
-export async function openDatabase(signal: AbortSignal): Promise<Database> {
+export async function openDatabase(ctx: Context): Promise<Database> {
   const { DuckDBInstance, StatementType } = await import('@duckdb/node-api')
   const instance: DuckDBInstance = await DuckDBInstance.create(':memory:', {
     memory_limit: MEMORY_LIMIT,
@@ -49,6 +51,11 @@ export async function openDatabase(signal: AbortSignal): Promise<Database> {
   })
   const connection: DuckDBConnection = await instance.connect()
   await connection.run(`set temp_directory = ''`)
+  // Not printed first: DuckDB's own bar goes to stdout.
+  await connection.run('set enable_progress_bar_print = false')
+  await connection.run('set progress_bar_time = 0')
+  await connection.run('set enable_progress_bar = true')
+  const { signal } = ctx
   const guarded = async <T>(call: () => Promise<T>): Promise<T> => {
     signal.throwIfAborted()
     let timer: NodeJS.Timeout | undefined
@@ -57,12 +64,14 @@ export async function openDatabase(signal: AbortSignal): Promise<Database> {
       timer = setInterval(() => connection.interrupt(), INTERRUPT_EVERY_MS)
     }
     signal.addEventListener('abort', interrupt)
+    const watch = watchStatement(ctx, connection)
     try {
       return await call()
     } catch (error) {
       signal.throwIfAborted()
       throw sqlError(error)
     } finally {
+      watch.end()
       clearInterval(timer)
       signal.removeEventListener('abort', interrupt)
     }
@@ -120,6 +129,25 @@ export async function openDatabase(signal: AbortSignal): Promise<Database> {
     close() {
       connection.closeSync()
       instance.closeSync()
+    },
+  }
+}
+
+/** Tells how far a statement is, every second that it takes: one that is quicker emits nothing. */
+function watchStatement(ctx: Context, connection: DuckDBConnection): { readonly end: () => void } {
+  let task: Task | undefined
+  let told = 0
+  const timer = setInterval(() => {
+    task ??= startTask(ctx, 'asking the tables', 'rows')
+    const { rows_processed: done, total_rows_to_process: total } = connection.progress
+    if (total > 0n) task.setTotal(Number(total))
+    task.advance(Math.max(0, Number(done) - told))
+    told = Math.max(told, Number(done))
+  }, TELL_EVERY_MS)
+  return {
+    end() {
+      clearInterval(timer)
+      task?.end()
     },
   }
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { extname, join } from 'node:path'
-import { CxvError } from '../base/index.ts'
+import { type Context, CxvError, startTask } from '../base/index.ts'
 import { makeFolder, readFileIfAny, writeFileAtomic } from '../io/index.ts'
 import type { ManifestRow, Repository, TableDeclaration } from '../repo/types.ts'
 import { globSafe, loadCsv } from './csv.ts'
@@ -23,19 +23,29 @@ const FILE_COLUMNS = ['path', 'folder', 'name', 'extension', 'size', 'id'] as co
 export const joinedView = (table: string): string => `${table}_files`
 
 /** Creates and fills `files`. */
-export async function loadFiles(db: Database, rows: readonly ManifestRow[]): Promise<void> {
+export async function loadFiles(
+  ctx: Context,
+  db: Database,
+  rows: readonly ManifestRow[],
+): Promise<void> {
   await db.run(
     'create table files (path varchar, folder varchar, name varchar, extension varchar, size bigint, id varchar)',
   )
+  const task = startTask(ctx, 'table of files', 'rows', rows.length)
   const cells = function* (): Iterable<readonly (string | number)[]> {
     for (const { path, size, id } of rows) {
       const slash = path.lastIndexOf('/')
       const name = path.slice(slash + 1)
       const extension = extname(name).slice(1).toLowerCase()
       yield [path, slash < 0 ? '' : path.slice(0, slash), name, extension, size, id]
+      task.advance(1)
     }
   }
-  await db.append('files', cells())
+  try {
+    await db.append('files', cells())
+  } finally {
+    task.end()
+  }
 }
 
 /**

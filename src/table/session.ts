@@ -42,7 +42,8 @@ export async function openTables(
   version: Version,
   options: SessionOptions = {},
 ): Promise<TableSession> {
-  const rows = version === 'stage' ? await repo.stagedRows() : await repo.history.manifest(version)
+  const rows =
+    version === 'stage' ? await repo.stagedRows() : await repo.history.manifest(version, { ctx })
   const declarations =
     version === 'stage' ? (await repo.config()).tables : (await repo.history.read(version)).tables
   return openTablesOf(ctx, repo, rows, declarations, options)
@@ -56,9 +57,9 @@ export async function openTablesOf(
   declarations: readonly TableDeclaration[],
   options: SessionOptions = {},
 ): Promise<TableSession> {
-  const db = await openDatabase(ctx.signal)
+  const db = await openDatabase(ctx)
   try {
-    await loadFiles(db, rows)
+    await loadFiles(ctx, db, rows)
     const byPath = new Map(rows.map((row) => [row.path, row]))
     const tables: TableColumns[] = []
     const absent = new Map<string, CxvError>()
@@ -175,7 +176,7 @@ export async function openTablePair(
   before: { readonly declaration: TableDeclaration; readonly row: ManifestRow } | undefined,
   after: { readonly declaration: TableDeclaration; readonly row: ManifestRow } | undefined,
 ): Promise<TableSession> {
-  const db = await openDatabase(ctx.signal)
+  const db = await openDatabase(ctx)
   try {
     const tables: TableColumns[] = []
     for (const { as, side } of [

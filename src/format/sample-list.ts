@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import {
+  compareUtf8,
   contentId,
   type ContentId,
   CxvError,
@@ -22,7 +23,7 @@ export interface SampleLine {
 
 const HEADER = 'cxv sample list 1'
 const MAX_SAMPLES = 50_000_000
-const CELL = /^(?:[01]|\?|0\.[0-9]{1,6})$/
+const CELL = /^[01?]$/
 
 /**
  * The one encoding of an ordered sample list: a header line, then a line a sample of path, content id,
@@ -64,12 +65,19 @@ export function decodeSampleList(
     throw invalid('it is not UTF-8', cause)
   }
   const lines = text.split('\n')
-  const [name, count] = (lines[0] ?? '').split('\t')
-  const n = Number(count)
-  if (name !== HEADER || !Number.isInteger(n) || n < 0 || n > MAX_SAMPLES)
+  const n = lines.length - 2
+  // A byte order mark is not in the text.
+  if (lines[0] !== `${HEADER}\t${n}` || n > MAX_SAMPLES || Buffer.byteLength(text) !== bytes.length)
     throw invalid('its header is wrong')
-  if (lines.length !== n + 2 || lines.at(-1) !== '') throw invalid(`it does not hold ${n} samples`)
-  return lines.slice(1, -1).map(decodeLine)
+  if (lines.at(-1) !== '') throw invalid('it is cut off')
+  const samples = lines.slice(1, -1).map(decodeLine)
+  for (let i = 1; i < samples.length; i++) {
+    const [before, sample] = [samples[i - 1], samples[i]]
+    if (before === undefined || sample === undefined) break
+    if (compareUtf8(before.path, sample.path) >= 0)
+      throw invalid(`line ${i + 2} is not behind the one before it`)
+  }
+  return samples
 }
 
 function decodeLine(line: string, index: number): SampleLine {
@@ -95,9 +103,11 @@ function decodeLine(line: string, index: number): SampleLine {
 
 /** A patient's name is escaped as a path is, but need not be one. */
 function unescapeText(text: string): string {
-  return text.replace(/\\x([0-9a-f]{2})/g, (_all, hex: string) =>
+  const plain = text.replace(/\\x([0-9a-f]{2})/g, (_all, hex: string) =>
     String.fromCharCode(parseInt(hex, 16)),
   )
+  if (escapePath(plain) !== text) throw invalid(`a patient is not escaped as it must be: ${text}`)
+  return plain
 }
 
 const invalid = (why: string, cause?: unknown): CxvError =>

@@ -22,13 +22,6 @@ import { loadXxh64 } from './xxh64.ts'
 const ID = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08' as ContentId
 const row = (path: string): ManifestRow => ({ path, size: 1, executable: false, id: ID })
 
-test('the example of docs/format.md', () => {
-  const bytes = utf8(`100644 401234 ${ID}\timages/00000001_000.png\n`)
-  const rows = [{ path: 'images/00000001_000.png', size: 401234, executable: false, id: ID }]
-  assert.deepEqual(decodeShard(bytes), rows)
-  assert.deepEqual(encodeShard(rows), bytes)
-})
-
 test('paths are escaped in one way', () => {
   assert.equal(escapePath('a"b\\c\nd\te\u007f'), 'a\\x22b\\x5cc\\x0ad\\x09e\\x7f')
   assert.equal(unescapePath('a\\x22b\\x5cc\\x0ad'), 'a"b\\c\nd')

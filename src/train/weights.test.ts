@@ -34,14 +34,6 @@ test('weights round-trip, in one encoding whatever the order of insertion', () =
   assert.deepEqual(encodeWeights(turned, { a: '1', b: '2' }), bytes)
 })
 
-test('the bytes are those docs/format.md shows', () => {
-  const bytes = encodeWeights({ b: { shape: [1], data: Float32Array.of(1) } })
-  const header = '{"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
-  assert.equal(Buffer.from(bytes).subarray(0, 8).toString('hex'), '3800000000000000')
-  assert.equal(Buffer.from(bytes).subarray(8, 64).toString(), header.padEnd(56))
-  assert.equal(Buffer.from(bytes).subarray(64).toString('hex'), '0000803f')
-})
-
 test('any cut, and surplus bytes, are refused', () => {
   const bytes = encodeWeights(tensors)
   for (let length = 0; length < bytes.length; length++) refused(bytes.subarray(0, length))

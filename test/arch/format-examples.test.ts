@@ -8,17 +8,27 @@ import {
   createMessageReader,
   decodeFragment,
   decodeFrame,
+  decodeShard,
+  encodeShard,
   verifyPack,
 } from '../../src/format/index.ts'
+import { decodeWeights, encodeWeights } from '../../src/train/weights.ts'
 
 const FORMAT = fileURLToPath(new URL('../../../docs/format.md', import.meta.url))
 
-/** The hexadecimal block under `<!-- example: name -->` in docs/format.md. */
+/** The block under `<!-- example: name -->` in docs/format.md. */
+function block(name: string): string {
+  const pattern = new RegExp(`<!-- example: ${name} -->\\s+\`\`\`\\n([^\`]+)\`\`\``)
+  const text = pattern.exec(readFileSync(FORMAT, 'utf8'))?.[1]
+  assert.ok(text !== undefined, `docs/format.md has no example of a ${name}`)
+  return text
+}
+
+/** A block of hexadecimal digits. */
 function example(name: string): Uint8Array {
-  const block = new RegExp(`<!-- example: ${name} -->\\s+\`\`\`([0-9a-f\\s]+)\`\`\``)
-  const hex = block.exec(readFileSync(FORMAT, 'utf8'))?.[1]
-  assert.ok(hex !== undefined, `docs/format.md has no example of a ${name}`)
-  return Buffer.from(hex.replace(/\s/g, ''), 'hex')
+  const hex = block(name).replace(/\s/g, '')
+  assert.match(hex, /^([0-9a-f]{2})+$/)
+  return Buffer.from(hex, 'hex')
 }
 
 test('the pack in docs/format.md is one', () => {
@@ -45,4 +55,21 @@ test('the message in docs/format.md is one', () => {
     [message?.type, message?.id, message?.header],
     ['get', 1, { key: 'refs/heads/main' }],
   )
+})
+
+test('the row in docs/format.md is a shard, in its one encoding', () => {
+  const bytes = Buffer.from(block('shard'))
+  const rows = decodeShard(bytes)
+  assert.deepEqual(
+    rows.map(({ path, size }) => [path, size]),
+    [['images/00000001_000.png', 401234]],
+  )
+  assert.deepEqual(Buffer.from(encodeShard(rows)), bytes)
+})
+
+test('the weights in docs/format.md are what is written for them', () => {
+  const bytes = example('weights')
+  const { tensors } = decodeWeights(bytes)
+  assert.deepEqual(tensors, { b: { shape: [1], data: Float32Array.of(1) } })
+  assert.deepEqual(Buffer.from(encodeWeights(tensors)), Buffer.from(bytes))
 })

@@ -1,8 +1,6 @@
 /** A string that names one kind of thing, so that ids of different kinds cannot be mixed. */
 type Brand<B extends string> = string & { readonly __brand: B }
 
-/** SHA-256 of a chunk's plain bytes: 64 lower-case hex digits. */
-export type ChunkId = Brand<'ChunkId'>
 /** SHA-256 of a whole file's plain bytes (what `sha256sum` prints): 64 lower-case hex digits. */
 export type ContentId = Brand<'ContentId'>
 /** SHA-256 of a pack file's own bytes: 64 lower-case hex digits. */

@@ -104,7 +104,6 @@ async function execute(
       random: (length) => new Uint8Array(randomBytes(length)),
       cwd,
       env: process.env,
-      interactive: process.stdin.isTTY && process.stderr.isTTY,
     }
     const outcome = await command.execute(ctx, args)
     renderer.close()
@@ -163,7 +162,6 @@ function textStyle(): TextStyle {
   const paint = (code: string) => (text: string) =>
     colour ? `\u001b[${code}m${text}\u001b[0m` : text
   return {
-    width: process.stdout.isTTY ? process.stdout.columns || 80 : 100,
     bold: paint('1'),
     dim: paint('2'),
     red: paint('31'),

@@ -26,7 +26,6 @@ function context(t: TestContext): CommandContext & { readonly cwd: string } {
     signal: new AbortController().signal,
     now: () => Date.now(),
     random: (n) => new Uint8Array(n),
-    interactive: false,
   }
 }
 

@@ -19,7 +19,6 @@ const top = mkdtempSync(join(tmpdir(), 'cxv-verbs-'))
 after(() => rmSync(top, { recursive: true, force: true }))
 
 const PLAIN: TextStyle = {
-  width: 100,
   bold: (text) => text,
   dim: (text) => text,
   green: (text) => text,
@@ -34,7 +33,6 @@ const contextIn = (cwd: string): CommandContext => ({
   random: (length) => new Uint8Array(length),
   cwd,
   env: {},
-  interactive: false,
 })
 
 const row = (path: string, n: number): ManifestRow => ({

@@ -63,7 +63,7 @@ test('fsck and log tell how many commits they have read', async (t) => {
   await repo.releaseStore()
   const reading = slowContext()
   const more = { cwd: repo.root, env: {} }
-  await log.execute({ ...reading, ...more, interactive: false }, { _: {} })
+  await log.execute({ ...reading, ...more }, { _: {} })
   assert.deepEqual(told(reading.events), { 'reading history': '2/?' })
 })
 

@@ -35,12 +35,9 @@ export type OptionValues<O extends Readonly<Record<string, OptionSpec>>> = {
 export interface CommandContext extends Context {
   readonly cwd: string
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Whether a person can answer: stdin and stderr are a terminal. */
-  readonly interactive: boolean
 }
 
 export interface TextStyle {
-  readonly width: number
   bold(text: string): string
   dim(text: string): string
   green(text: string): string

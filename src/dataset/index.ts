@@ -3,5 +3,5 @@
  * Not its concern: SQL sessions (table), bytes (store), what is done with a batch (train).
  */
 export { matchImages } from './match.ts'
-export { describeAugmentation, openTrainingData, type OpenDataOptions } from './open.ts'
-export { type PinResolution, resolvePin, type SplitFacts, type UncommittedVersion } from './pin.ts'
+export { describeAugmentation, openTrainingData } from './open.ts'
+export { type PinResolution, resolvePin, type UncommittedVersion } from './pin.ts'

@@ -4,13 +4,6 @@
  */
 export { type LiveRun, newRunId, openLiveRun } from './live-run.ts'
 export { findRun, type KnownRun, listRuns, runsByCommit, sealRun } from './runs.ts'
-export {
-  type AskedImage,
-  samplesOf,
-  type SplitCounts,
-  traceImages,
-  type TraceHit,
-  type TraceReport,
-} from './trace.ts'
+export { type AskedImage, samplesOf, traceImages, type TraceHit } from './trace.ts'
 export { svgToPng } from './plot-png.ts'
-export { lossSvg, type LossRow, type RocLine, rocSvg } from './plots.ts'
+export { lossSvg, rocSvg } from './plots.ts'

@@ -3,16 +3,10 @@
  * Not its concern: how bytes are kept (store), what a version is (history), other machines (sync).
  */
 export { type AddReport, stageFiles } from './add.ts'
-export {
-  beginCheckout,
-  type CheckoutAhead,
-  checkoutCommit,
-  type CheckoutOptions,
-  describeCheckout,
-} from './checkout.ts'
+export { beginCheckout, type CheckoutAhead, checkoutCommit, describeCheckout } from './checkout.ts'
 export { hashFile } from './hash.ts'
-export { commitStage, type CommitReport } from './commit.ts'
+export { commitStage } from './commit.ts'
 export { initRepository, openRepository } from './open.ts'
 export { computeStatus } from './status.ts'
-export { checkRepository, type FsckReport } from './fsck.ts'
+export { checkRepository } from './fsck.ts'
 export { restorePaths, unstagePaths } from './remove.ts'

@@ -1,4 +1,4 @@
-import type { CommitId, ContentId } from '../base/index.ts'
+import type { CommitId } from '../base/index.ts'
 import type { History, ManifestRow, Person, TableDeclaration } from '../history/types.ts'
 import type { Store } from '../store/types.ts'
 
@@ -78,4 +78,4 @@ export interface CheckoutPlan {
   readonly bytes: number
 }
 
-export type { ContentId, ManifestRow, TableDeclaration }
+export type { ManifestRow, TableDeclaration }

@@ -1,6 +1,6 @@
 import { CxvError, formatCount, plural, printable } from '../base/index.ts'
 import { openRepository } from '../repo/index.ts'
-import { openTables, type QueryResult } from '../table/index.ts'
+import { csvLine, openTables, type QueryResult } from '../table/index.ts'
 import { defineCommand, erase, type TextStyle } from './types.ts'
 
 const DEFAULT_LIMIT = 1000
@@ -45,20 +45,11 @@ export const command = erase(
       }
     },
     *text(result, style) {
-      if (result.csv) yield* asCsv(result)
+      if (result.csv) yield* [result.columns, ...result.rows].map(csvLine)
       else yield* asTable(result, style)
     },
   }),
 )
-
-function* asCsv({ columns, rows }: QueryResult): Iterable<string> {
-  const cell = (value: unknown): string => {
-    const text = value === null ? '' : String(value as string)
-    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
-  }
-  yield columns.map(cell).join(',')
-  for (const row of rows) yield row.map(cell).join(',')
-}
 
 function* asTable(
   { columns, types, rows, truncated }: QueryResult,

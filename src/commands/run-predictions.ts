@@ -1,5 +1,6 @@
 import { type SampleListId, utf8 } from '../base/index.ts'
 import { decodeSampleList } from '../format/index.ts'
+import { csvLine } from '../table/index.ts'
 import type { TrainResult } from '../train/index.ts'
 
 /** `predictions.csv`: what the best model said of every validation and test image. */
@@ -9,15 +10,13 @@ export function predictionsCsv(
   id: SampleListId,
 ): Uint8Array {
   const labels = evaluation.test.labels.map((l) => l.label)
-  const cell = (text: string): string =>
-    /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
   const head = [
     'path',
     'patient',
     'split',
     ...labels.flatMap((l) => [`${l} (truth)`, `${l} (probability)`]),
   ]
-  const lines = [head.map(cell).join(',')]
+  const lines = [csvLine(head)]
   const samples = decodeSampleList(sampleList, id)
   for (const split of ['val', 'test'] as const) {
     const members = samples.filter((s) => s.split === split)
@@ -30,7 +29,7 @@ export function predictionsCsv(
           (probabilities[i * labels.length + k] ?? Number.NaN).toFixed(6),
         ]
       })
-      lines.push([cell(sample.path), cell(sample.group), split, ...figures].join(','))
+      lines.push(csvLine([sample.path, sample.group, split, ...figures]))
     }
   }
   return utf8(`${lines.join('\n')}\n`)

@@ -255,3 +255,12 @@ const invalid = (path: string, why: string, cause?: unknown): CxvError =>
     data: { path },
     cause,
   })
+
+/** A line of CSV without its end (RFC 4180); null is an empty cell. */
+export const csvLine = (cells: readonly (string | number | boolean | null)[]): string =>
+  cells
+    .map((value) => {
+      const text = value === null ? '' : String(value)
+      return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+    })
+    .join(',')

@@ -8,7 +8,7 @@ import {
   type TrainProblem,
 } from './train-problems.ts'
 import { crossFieldProblems } from './train-rules.ts'
-import { OP_DEFAULTS, type SchemaNode, TRAIN_SCHEMA } from './train-schema.ts'
+import { camel, OP_DEFAULTS, type SchemaNode, TRAIN_SCHEMA } from './train-schema.ts'
 import type { TrainConfig } from './types.ts'
 
 /** Larger is no configuration. */
@@ -263,9 +263,6 @@ function lineOf(
   }
   return at === undefined ? undefined : lines.linePos(at).line
 }
-
-const camel = (key: string): string =>
-  key.replace(/_([a-z])/g, (_all, letter: string) => letter.toUpperCase())
 
 /** Only for values that the schema accepted: their keys are its keys. */
 function camelKeys(value: unknown): unknown {

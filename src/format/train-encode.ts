@@ -1,5 +1,5 @@
 import { isRecord } from '../base/index.ts'
-import { type SchemaNode, TRAIN_SCHEMA } from './train-schema.ts'
+import { camel, type SchemaNode, TRAIN_SCHEMA } from './train-schema.ts'
 import type { TrainConfig } from './types.ts'
 
 /**
@@ -41,9 +41,6 @@ function mapping(value: unknown, schema: SchemaNode, place: Place): string[] {
     return [`${indent}${key}: ${flow(own)}`]
   })
 }
-
-const camel = (key: string): string =>
-  key.replace(/_([a-z])/g, (_all, letter: string) => letter.toUpperCase())
 
 function flow(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(flow).join(', ')}]`

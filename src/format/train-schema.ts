@@ -425,3 +425,7 @@ export const TRAIN_SCHEMA: SchemaNode = {
     ['version', 'data', 'task'],
   ),
 }
+
+/** A key of the file as a key of `TrainConfig`: `label_policy` is `labelPolicy`. */
+export const camel = (key: string): string =>
+  key.replace(/_([a-z])/g, (_all, letter: string) => letter.toUpperCase())

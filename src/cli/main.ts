@@ -1,10 +1,9 @@
-import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
 import { randomBytes } from 'node:crypto'
 import { CxvError, type Event, isCxvError, isRecord, nearest, printable } from '../base/index.ts'
 import { VERBS, type VerbEntry } from '../commands/index.ts'
 import type { AnyCommand, CommandContext, Outcome, TextStyle } from '../commands/types.ts'
-import { fileSystemError } from '../io/index.ts'
+import { cxvVersion, fileSystemError } from '../io/index.ts'
 import { parseArgs } from './argv.ts'
 import { familyHelp, topHelp } from './help.ts'
 import {
@@ -44,7 +43,7 @@ export async function main(argv: readonly string[], rooms: UpperRooms): Promise<
   try {
     const first = words[0]
     if (argv.includes('--version') && first === undefined) {
-      out(`cxv ${version()}\n`)
+      out(`cxv ${cxvVersion()}\n`)
       return 0
     }
     if (first === undefined || first === 'help') {
@@ -250,9 +249,4 @@ function unknownVerb(verbs: readonly VerbEntry[], words: readonly string[]): Cxv
     hint: near === undefined ? 'cxv --help lists them' : `did you mean \`cxv ${near}\`?`,
     data: { verb: typed, ...(near === undefined ? {} : { nearest: near }) },
   })
-}
-
-function version(): string {
-  const found: unknown = createRequire(import.meta.url)('../../../package.json')
-  return isRecord(found) && typeof found['version'] === 'string' ? found['version'] : 'unknown'
 }

@@ -1,6 +1,5 @@
-import { createRequire } from 'node:module'
-import { formatBytes, isRecord, type Json } from '../base/index.ts'
-import { hardwareFacts, runProgram } from '../io/index.ts'
+import { formatBytes, type Json } from '../base/index.ts'
+import { cxvVersion, hardwareFacts, runProgram } from '../io/index.ts'
 
 const MAX_PATCH_BYTES = 4 << 20
 
@@ -50,8 +49,3 @@ export function versionFacts(): Readonly<Record<string, string>> {
 }
 
 export const hardwareJson = (): Json => ({ ...hardwareFacts() })
-
-function cxvVersion(): string {
-  const found: unknown = createRequire(import.meta.url)('../../../package.json')
-  return isRecord(found) && typeof found['version'] === 'string' ? found['version'] : 'unknown'
-}

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-
+import { createRequire } from 'node:module'
 import {
   availableParallelism,
   cpus,
@@ -12,6 +12,7 @@ import {
   totalmem,
   userInfo as osUser,
 } from 'node:os'
+import { isRecord } from '../base/index.ts'
 
 export { homedir, hostname }
 
@@ -68,4 +69,10 @@ export function hardwareFacts(): HardwareFacts {
     freeMemoryBytes: freemem(),
     load: loadavg()[0] ?? 0,
   }
+}
+
+/** The version of this program: package.json's. */
+export function cxvVersion(): string {
+  const found: unknown = createRequire(import.meta.url)('../../../package.json')
+  return isRecord(found) && typeof found['version'] === 'string' ? found['version'] : 'unknown'
 }

@@ -1,7 +1,8 @@
 // A program of its own: loads the engine at argv[2], trains a small convolution on it and prints one
 // JSON line. Its own process, so that a library that crashes does not take cxv along.
 import { createRequire } from 'node:module'
-import { createRandom, isRecord } from '../base/index.ts'
+import { createRandom } from '../base/index.ts'
+import { restoreUtil } from '../train/index.ts'
 
 /** The part of tfjs-node that the check uses. */
 interface TensorFlow {
@@ -25,13 +26,7 @@ const STEPS = 20
 
 function main(module: string): void {
   const require = createRequire(import.meta.url)
-  // tfjs-node 4.22 calls two functions that Node 23 removed from util.
-  const util: unknown = require('node:util')
-  if (isRecord(util)) {
-    const old = util as Record<string, unknown>
-    old['isNullOrUndefined'] ??= (v: unknown) => v === null || v === undefined
-    old['isArray'] ??= Array.isArray
-  }
+  restoreUtil()
   const tf = require(module) as TensorFlow
   const random = createRandom(1)
   const values = (n: number, scale: number): number[] =>

@@ -33,7 +33,7 @@ function prepareEnvironment(threads: number | undefined): void {
 }
 
 /** tfjs-node 4.22 calls two functions that Node 23 removed from `util` (tensorflow/tfjs#8609). */
-function restoreUtil(): void {
+export function restoreUtil(): void {
   const util = createRequire(import.meta.url)('node:util') as Record<string, unknown>
   util['isNullOrUndefined'] ??= (value: unknown) => value === null || value === undefined
   util['isArray'] ??= (value: unknown) => Array.isArray(value)

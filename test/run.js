@@ -1,7 +1,7 @@
 // Runs the compiled tests: `node test/run.js [group ...]`. Groups: unit (beside the code, suites,
 // property, arch), e2e, crash, hostile. None named: all. Node's own runner prints the closing lines.
 import { spawnSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 const groups = {
@@ -14,6 +14,9 @@ const wanted = process.argv.slice(2).filter((a) => !a.startsWith('--'))
 const flags = process.argv.slice(2).filter((a) => a.startsWith('--'))
 const named = wanted.length > 0 ? wanted : Object.keys(groups)
 
+/** tsc leaves what it compiled of a source that has gone since; that is no test any more. */
+const hasSource = (path) => existsSync(path.replace(/^dist./, '').replace(/\.js$/, '.ts'))
+
 function testsUnder(dir) {
   let names
   try {
@@ -21,7 +24,10 @@ function testsUnder(dir) {
   } catch {
     return []
   }
-  return names.filter((n) => n.endsWith('.test.js')).map((n) => join(dir, n))
+  return names
+    .filter((n) => n.endsWith('.test.js'))
+    .map((n) => join(dir, n))
+    .filter(hasSource)
 }
 const files = named.flatMap((g) => (g in groups ? groups[g].flatMap(testsUnder) : [g])).sort()
 if (files.length === 0) {

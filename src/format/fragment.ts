@@ -175,7 +175,8 @@ function readPacks(bytes: Uint8Array, view: DataView, count: number): FragmentPa
   for (let i = 0, at = HEAD_BYTES; i < count; i++, at += PACK_BYTES) {
     const size = view.getUint32(at + 32, true)
     const kind = bytes[at + 36]
-    if (size > PACK_MAX_BYTES || (kind !== 1 && kind !== 2)) {
+    const zero = bytes[at + 37] === 0 && bytes[at + 38] === 0 && bytes[at + 39] === 0
+    if (size > PACK_MAX_BYTES || (kind !== 1 && kind !== 2) || !zero) {
       throw invalid(`pack ${i} makes no sense`)
     }
     packs.push({

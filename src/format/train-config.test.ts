@@ -135,13 +135,50 @@ const RULES: readonly (readonly [yaml: string, message: RegExp])[] = [
   ['optimizer: { momentum: 0.5 }', /optimizer\.momentum is for optimizer\.name: sgd/],
   ['label_policy: { positive: [No Finding] }', /names "No Finding"/],
   ['label_policy: { multiple: first }', /is for task: multiclass/],
-  ['schedule: { min_lr: 0.1 }', /min_lr \(0\.1\) is above optimizer\.lr/],
+  ['label_policy: { normal_as: own_class }', /own_class has no effect for task: binary/],
+  ['schedule: { name: cosine, min_lr: 0.1 }', /min_lr \(0\.1\) is above optimizer\.lr/],
   ['schedule: { warmup_epochs: 30 }', /warmup_epochs \(30\) is above train\.epochs/],
   ['augment: { apply_to: all, ops: [] }', /augment\.ops is empty/],
   ['augment: { ops: [{ op: zoom, range: [2, 1] }] }', /from low to high/],
   ['augment: { ops: [{ op: spin }] }', /ops\[0\]\.op must be one of/],
   ['augment: { ops: [{ op: shift, degrees: [1, 2] }] }', /ops\[0\]\.degrees is unknown/],
 ]
+/** A key, a value that is not its default, a set that leaves it without effect, one that gives it one. */
+const WITHOUT_EFFECT: readonly (readonly [string, string, string, string])[] = [
+  ['balance.target', '0.5', 'balance.method=none', 'balance.method=oversample'],
+  ['augment.minority_below', '0.3', 'augment.apply_to=all', 'augment.apply_to=minority'],
+  ['augment.functions_per_class', '3', 'augment.apply_to=none', 'augment.apply_to=minority'],
+  ['schedule.min_lr', '1e-5', 'schedule.name=constant', 'schedule.name=cosine'],
+  ['early_stop.patience', '9', 'early_stop.monitor=none', 'early_stop.monitor=val/loss'],
+  ['early_stop.min_delta', '0.1', 'early_stop.monitor=none', 'early_stop.monitor=val/loss'],
+  ['split.stratify', 'false', 'split={method: column, column: fold}', 'split.method=group'],
+  ['label_policy.unknown', 'drop', 'data.label.classes=[]', 'data.label.classes=[A, B]'],
+]
+for (const [key, value, idle, used] of WITHOUT_EFFECT) {
+  test(`refused where it has no effect: ${key}`, async () => {
+    const set = `${key}=${value}`
+    assert.match(await problems(BASE, [idle, set]), new RegExp(`${key} is for `))
+    const config = await parseTrainConfig(BASE, { sets: [used, set] })
+    assert.deepEqual(await parseTrainConfig(encodeTrainConfig(config)), config)
+  })
+}
+
+test('a key without effect may be written with its default, as older resolved files have it', async () => {
+  const written = `${BASE}
+balance: { method: none, target: 1 }
+augment: { apply_to: none, minority_below: 0.5, functions_per_class: 10 }
+schedule: { name: constant, min_lr: 0 }
+early_stop: { monitor: none, patience: 5, min_delta: 0 }
+label_policy: { unknown: error, uncertain: ignore }
+`
+  const config = await parseTrainConfig(written)
+  const again = encodeTrainConfig(config)
+  for (const key of ['target', 'functions_per_class', 'min_lr', 'patience', 'unknown']) {
+    assert.doesNotMatch(again, new RegExp(`\\b${key}:`))
+  }
+  assert.deepEqual(await parseTrainConfig(again), config)
+})
+
 for (const [yaml, message] of RULES) {
   test(`refused: ${yaml}`, async () => {
     assert.match(await problems(BASE + yaml), message)
@@ -154,6 +191,11 @@ test('rules of the task: positive only for binary, classes and normal of multicl
   assert.match(
     await problems(`${multi}label_policy: { normal_as: all_zero }`),
     /cannot be all_zero/,
+  )
+  assert.match(await problems(`${multi}label_policy: { missing: zeros }`), /cannot be zeros/)
+  assert.match(
+    await problems(`${multi}label_policy: { uncertain: ones }`),
+    /uncertain is for task: binary or multilabel/,
   )
   assert.match(await problems(`${multi}loss: { name: bce }`), /must be categorical_ce/)
 })

@@ -1,4 +1,5 @@
 import { isRecord } from '../base/index.ts'
+import { idleKeys } from './train-rules.ts'
 import { camel, type SchemaNode, TRAIN_SCHEMA } from './train-schema.ts'
 import type { TrainConfig } from './types.ts'
 
@@ -13,6 +14,7 @@ export function encodeTrainConfig(config: TrainConfig): string {
     ...(config.loss.name === 'weighted_bce' ? [] : ['loss.pos_weight']),
     ...(config.split.method === 'column' ? ['split.ratios'] : ['split.column', 'split.values']),
     ...(config.task === 'multiclass' ? [] : ['label_policy.multiple']),
+    ...idleKeys(config).map(({ key }) => key),
   ])
   return `${mapping(config, TRAIN_SCHEMA, { indent: '', prefix: '', hidden }).join('\n')}\n`
 }

@@ -1,3 +1,5 @@
+import { canonicalJson, isRecord, type Json } from '../base/index.ts'
+import { type SchemaNode, TRAIN_SCHEMA } from './train-schema.ts'
 import type { TrainConfig } from './types.ts'
 
 type Path = readonly string[]
@@ -24,7 +26,84 @@ export function crossFieldProblems(
   splitRules(config, put, wrote)
   lossRules(config, put, wrote)
   trainingRules(config, put, wrote)
+  for (const { key, wants, is } of idleKeys(config)) {
+    if (wrote(key) && !isDefault(config, key)) put(key, `is for ${wants}; ${is}`)
+  }
   return found
+}
+
+interface IdleKey {
+  readonly key: string
+  /** What would give it an effect, and what is there instead. */
+  readonly wants: string
+  readonly is: string
+}
+
+/**
+ * Keys that other keys leave without effect. Written with their default they are let pass: it is
+ * what happens when they are left out, and resolved files of earlier versions have them.
+ */
+export function idleKeys(config: TrainConfig): readonly IdleKey[] {
+  const { balance, augment, schedule, earlyStop, split, task, data } = config
+  const idle = (applies: boolean, keys: readonly string[], wants: string, is: string): IdleKey[] =>
+    applies ? [] : keys.map((key) => ({ key, wants, is }))
+  return [
+    ...idle(
+      balance.method === 'oversample',
+      ['balance.target'],
+      'balance.method: oversample',
+      `the method is ${balance.method}`,
+    ),
+    ...idle(
+      augment.applyTo === 'minority',
+      ['augment.minority_below', 'augment.functions_per_class'],
+      'augment.apply_to: minority',
+      `it is ${augment.applyTo}`,
+    ),
+    ...idle(
+      schedule.name === 'cosine',
+      ['schedule.min_lr'],
+      'schedule.name: cosine',
+      `the schedule is ${schedule.name}`,
+    ),
+    ...idle(
+      earlyStop.monitor !== 'none',
+      ['early_stop.patience', 'early_stop.min_delta'],
+      'an early_stop.monitor',
+      'the monitor is none',
+    ),
+    ...idle(
+      split.method === 'group',
+      ['split.stratify'],
+      'split.method: group',
+      `the method is ${split.method}`,
+    ),
+    ...idle(
+      data.label.classes.length > 0,
+      ['label_policy.unknown'],
+      'labels beside data.label.classes',
+      'none are named, so all that occur are known',
+    ),
+    ...idle(
+      task !== 'multiclass',
+      ['label_policy.uncertain'],
+      'task: binary or multilabel',
+      `in task: ${task} an uncertain row is left out`,
+    ),
+  ]
+}
+
+const camel = (key: string): string =>
+  key.replace(/_([a-z])/g, (_all, letter: string) => letter.toUpperCase())
+
+function isDefault(config: TrainConfig, key: string): boolean {
+  let value: unknown = config
+  let schema: SchemaNode | undefined = TRAIN_SCHEMA
+  for (const part of key.split('.')) {
+    value = isRecord(value) ? value[camel(part)] : undefined
+    schema = schema?.properties?.[part]
+  }
+  return canonicalJson(value as Json) === canonicalJson(schema?.default as Json)
 }
 
 type Put = (path: string, message: string) => void
@@ -48,6 +127,15 @@ function labelRules({ task, data, labelPolicy }: TrainConfig, put: Put, wrote: W
       'label_policy.normal_as',
       'cannot be all_zero for task: multiclass, where every image has one class; use own_class or drop',
     )
+  }
+  if (task === 'multiclass' && labelPolicy.missing === 'zeros') {
+    put(
+      'label_policy.missing',
+      'cannot be zeros for task: multiclass, where every image has one class; use drop or ignore',
+    )
+  }
+  if (task === 'binary' && normalAs === 'own_class') {
+    put('label_policy.normal_as', 'own_class has no effect for task: binary; use all_zero or drop')
   }
   if (task === 'multiclass' && classes.length === 1) {
     put('data.label.classes', 'needs two classes or more for task: multiclass')

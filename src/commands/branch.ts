@@ -1,5 +1,5 @@
 import { type CommitId, CxvError, printable } from '../base/index.ts'
-import { fullRefName, type History, shortRefName } from '../history/index.ts'
+import { fullRefName, type History, newRefName, shortRefName } from '../history/index.ts'
 import { openRepository } from '../repo/index.ts'
 import { shortId, subject } from './commit-view.ts'
 import { defineCommand, erase, type TextStyle } from './types.ts'
@@ -120,7 +120,7 @@ async function listBranches(history: History, all: boolean): Promise<BranchResul
 }
 
 async function createBranch(history: History, name: string, start: string): Promise<BranchResult> {
-  const full = fullRefName('heads', name)
+  const full = newRefName('heads', name)
   const taken = await history.ref(full)
   if (taken !== null) {
     throw new CxvError('REF_EXISTS', `branch ${name} exists, at ${shortId(taken)}`, {
@@ -188,7 +188,7 @@ async function renameBranch(
   if (from === undefined) {
     throw new CxvError('DETACHED_HEAD', 'you are on no branch', { hint: 'cxv branch -m OLD NEW' })
   }
-  const full = fullRefName('heads', to)
+  const full = newRefName('heads', to)
   if ((await history.ref(full)) !== null) {
     throw new CxvError('REF_EXISTS', `branch ${to} exists`, { hint: 'choose another name' })
   }

@@ -1,4 +1,5 @@
 import { CxvError } from '../base/index.ts'
+import { newRefName } from '../history/index.ts'
 import { checkoutCommit, describeCheckout, openRepository } from '../repo/index.ts'
 import { defineCommand, erase } from './types.ts'
 
@@ -29,7 +30,7 @@ export const command = erase(
       const to = args._['to']?.[0]
       const force = args.force === true
       if (args.create !== undefined) {
-        const branch = `refs/heads/${args.create}`
+        const branch = newRefName('heads', args.create)
         if ((await repo.history.ref(branch)) !== null) {
           throw new CxvError('REF_EXISTS', `branch ${args.create} exists`, {
             hint: `\`cxv switch ${args.create}\``,

@@ -1,5 +1,5 @@
 import { type CommitId, CxvError, printable } from '../base/index.ts'
-import { fullRefName, type History, shortRefName } from '../history/index.ts'
+import { fullRefName, type History, newRefName, shortRefName } from '../history/index.ts'
 import { openRepository } from '../repo/index.ts'
 import type { Repository } from '../repo/types.ts'
 import { commitOf, shortId, subject } from './commit-view.ts'
@@ -103,7 +103,7 @@ async function createTag(
   { name, rev, message }: { name: string; rev: string; message: string | undefined },
 ): Promise<TagResult> {
   const { history } = repo
-  const full = fullRefName('tags', name)
+  const full = newRefName('tags', name)
   const commit = await history.resolve(rev)
   const taken = await history.ref(full)
   if (taken !== null) {

@@ -108,6 +108,26 @@ export function refKey(name: string): string {
   return key
 }
 
+/** A key is a path in a remote that is a folder: no file system takes longer names. */
+const KEY_PART_MAX_BYTES = 255
+
+/** Why a ref of this name could not be pushed to any remote, or undefined when it can. */
+export function pushedNameProblem(name: string): string | undefined {
+  const length = utf8(name).length
+  if (length > REF_NAME_MAX_BYTES) {
+    return `${name.split('/', 2).join('/')}/ and it are ${length} bytes, and a remote takes ${REF_NAME_MAX_BYTES}`
+  }
+  if (!isPlainRefName(name)) return 'it has a character that no remote takes'
+  if (
+    refKey(name)
+      .split('/')
+      .some((part) => part.length > KEY_PART_MAX_BYTES)
+  ) {
+    return `a part of it has over ${KEY_PART_MAX_BYTES} characters as a remote writes it: three for each byte of a letter outside A to Z`
+  }
+  return undefined
+}
+
 /** The ref name of a key, or undefined when no valid name has this key. */
 export function refNameOfKey(key: string): string | undefined {
   const encoded = key.replace(/_(?:(_)|([0-9a-f]{2}))/g, (_all, same?: string, hex?: string) =>

@@ -35,7 +35,7 @@ import {
 } from './git-objects.ts'
 import { type Manifests, openManifests, readAs } from './manifests.ts'
 import { type Objects, openObjects } from './objects.ts'
-import { checkRefName } from './ref-names.ts'
+import { newRefName } from './ref-names.ts'
 import { openRefs, type Refs } from './refs.ts'
 import { damagedFiles, repairFiles } from './repair.ts'
 import { resolveRevision } from './revisions.ts'
@@ -79,7 +79,7 @@ export async function createHistory(
   initialBranch: string,
   options: HistoryOptions = {},
 ): Promise<History> {
-  checkRefName(`refs/heads/${initialBranch}`)
+  newRefName('heads', initialBranch)
   for (const name of ['objects/pack', 'objects/info', 'refs/heads', 'refs/tags']) {
     makeFolder(join(folder, name))
   }

@@ -5,5 +5,5 @@
  */
 export { createHistory, openHistory } from './history.ts'
 export { fileAndFolder } from './manifests.ts'
-export { fullRefName, refNameProblem, shortRefName } from './ref-names.ts'
+export { fullRefName, newRefName, refNameProblem, shortRefName } from './ref-names.ts'
 export type * from './types.ts'

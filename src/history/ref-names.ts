@@ -1,4 +1,5 @@
 import { CxvError } from '../base/index.ts'
+import { pushedNameProblem } from '../format/index.ts'
 
 /** git-check-ref-format(1), and what a file system needs: no part over 200 bytes. */
 export function refNameProblem(name: string): string | undefined {
@@ -38,12 +39,27 @@ export function fullRefName(kind: 'heads' | 'tags', name: string): string {
     throw new CxvError(
       'REF_INVALID',
       `${name} cannot be a name: it would be read as something else`,
-      {
-        data: { name },
-      },
+      { hint: 'choose another name', data: { name } },
     )
   }
   checkRefName(full)
+  return full
+}
+
+/**
+ * The same for a name that is to be made: also one that could never be pushed is refused, while there is
+ * nothing yet to rename.
+ * @throws REF_INVALID
+ */
+export function newRefName(kind: 'heads' | 'tags', name: string): string {
+  const full = fullRefName(kind, name)
+  const problem = pushedNameProblem(full)
+  if (problem !== undefined) {
+    throw new CxvError('REF_INVALID', `${name} could never be pushed: ${problem}`, {
+      hint: 'choose a shorter name of letters, digits, `-`, `_`, `.` and `/`',
+      data: { name },
+    })
+  }
   return full
 }
 

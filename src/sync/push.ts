@@ -11,7 +11,7 @@ import {
   decodeRemoteRef,
   encodeRemoteFormat,
   encodeRemoteRef,
-  isPlainRefName,
+  pushedNameProblem,
   refKey,
 } from '../format/index.ts'
 import type { Repository } from '../repo/types.ts'
@@ -119,8 +119,12 @@ async function compareRefs(
   const { history } = repo
   const out: PushedRef[] = []
   for (const { name, kind, commit } of chosen) {
-    if (!isPlainRefName(name)) {
-      throw new CxvError('REF_INVALID', `${name} cannot be pushed: the name is too long`)
+    const problem = pushedNameProblem(name)
+    if (problem !== undefined) {
+      throw new CxvError('REF_INVALID', `${shortName(name)} cannot be pushed: ${problem}`, {
+        hint: 'give it a shorter name: `cxv branch -m OLD NEW`, or a tag of another name',
+        data: { name },
+      })
     }
     const there = state.refs.get(name)?.ref.commit ?? null
     const row = { ref: name, from: there, to: commit }

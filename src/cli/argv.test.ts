@@ -58,6 +58,21 @@ test('a path that looks like a number stays text, and -- ends the options', asyn
   assert.equal(args['force'], undefined)
 })
 
+test('all operands may stand after --, the required one as well', async () => {
+  const args = await parsed('--force', '--', '-x.png', '--help', '--', '007')
+  assert.deepEqual(args._, { first: ['-x.png'], rest: ['--help', '--', '007'] })
+  assert.equal(args['force'], true)
+  assert.equal(args['help'], undefined)
+})
+
+test('of a verb that takes one operand a second one after -- is refused by its own name', async () => {
+  const one = { ...sample, positionals: [{ name: 'only', describe: 'one' }] }
+  const result = await parseArgs(one, ['--', '-x'])
+  assert.ok('args' in result)
+  assert.deepEqual(result.args._, { only: ['-x'] })
+  await assert.rejects(parseArgs(one, ['a', '--', '-x']), /does not take "-x"/)
+})
+
 test('a mistyped option is a usage error that names the nearest', async () => {
   await assert.rejects(parseArgs(sample, ['a', '--forse']), (error) => {
     assert.ok(isCxvError(error, 'USAGE'))

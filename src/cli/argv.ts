@@ -33,8 +33,9 @@ export async function parseArgs(command: AnyCommand, argv: readonly string[]): P
   const { default: yargs } = await import('yargs')
   const options = { ...command.options, ...GLOBAL_OPTIONS }
   const positionals = command.positionals ?? []
+  const words = operandsMarked(argv)
   let problem: string | undefined
-  const parser = yargs([...argv], '/')
+  const parser = yargs(words, '/')
     .scriptName(`cxv ${command.name}`)
     .parserConfiguration({
       'camel-case-expansion': false,
@@ -72,7 +73,7 @@ export async function parseArgs(command: AnyCommand, argv: readonly string[]): P
   if (command.description !== undefined) parser.epilogue(command.description)
   let help = ''
   const parsed: unknown = await parser.parseAsync(
-    [...argv],
+    words,
     {},
     (_error: unknown, _argv: unknown, output: string) => {
       help = output
@@ -82,6 +83,24 @@ export async function parseArgs(command: AnyCommand, argv: readonly string[]): P
   if (problem !== undefined) throw usageError(command, problem, Object.keys(options))
   if (!isRecord(parsed)) throw new Error('yargs returned no object')
   return { args: collect(command, options, positionals, parsed) }
+}
+
+/** No argument of a process can hold it. */
+const OPERAND = '\u0000'
+
+/**
+ * What stands after `--` is an operand whatever it looks like. yargs does not count such words as
+ * positionals, so the `--` is left out and each of them bears a mark that makes it none of its options.
+ */
+function operandsMarked(argv: readonly string[]): string[] {
+  const at = argv.indexOf('--')
+  if (at < 0) return [...argv]
+  return [...argv.slice(0, at), ...argv.slice(at + 1).map((word) => OPERAND + word)]
+}
+
+const unmarked = (word: unknown): string => {
+  const text = String(word)
+  return text.startsWith(OPERAND) ? text.slice(OPERAND.length) : text
 }
 
 /** Writes `--rev REV` where the column leaves room for it: yargs has no word for what an option takes. */
@@ -158,14 +177,16 @@ function collect(
   const words: Record<string, readonly string[]> = {}
   for (const p of positionals) {
     const value = parsed[p.name]
-    words[p.name] = (Array.isArray(value) ? value : value === undefined ? [] : [value]).map(String)
+    words[p.name] = (Array.isArray(value) ? value : value === undefined ? [] : [value]).map(
+      unmarked,
+    )
   }
   const extra = parsed['_']
   if (Array.isArray(extra) && extra.length > 0) {
     const last = positionals.at(-1)
-    if (last?.many) words[last.name] = [...(words[last.name] ?? []), ...extra.map(String)]
+    if (last?.many) words[last.name] = [...(words[last.name] ?? []), ...extra.map(unmarked)]
     else {
-      throw new CxvError('USAGE', `cxv ${command.name} does not take "${String(extra[0])}"`, {
+      throw new CxvError('USAGE', `cxv ${command.name} does not take "${unmarked(extra[0])}"`, {
         hint: `cxv ${command.name} --help`,
       })
     }

@@ -72,6 +72,9 @@ export async function main(argv: readonly string[], rooms: UpperRooms): Promise<
   }
 }
 
+/** How often a task that says nothing is looked at. */
+const TICK_MS = 500
+
 interface Mode {
   readonly wantsJson: boolean
   readonly quiet: boolean
@@ -94,6 +97,11 @@ async function execute(
     )
   }
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+  const clock = setInterval(() => renderer.tick(), TICK_MS).unref()
+  const quieten = (): void => {
+    clearInterval(clock)
+    renderer.close()
+  }
   try {
     const cwd = mode.directory === undefined ? process.cwd() : resolve(mode.directory)
     const ctx: CommandContext = {
@@ -105,11 +113,11 @@ async function execute(
       env: process.env,
     }
     const outcome = await command.execute(ctx, args)
-    renderer.close()
+    quieten()
     await print(outcome, mode)
     return outcome.exit
   } catch (error) {
-    renderer.close()
+    quieten()
     return report(
       aborter.signal.aborted && !isCxvError(error) ? aborter.signal.reason : error,
       mode.wantsJson,

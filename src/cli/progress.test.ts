@@ -47,6 +47,56 @@ test('a terminal gets one line redrawn, cleared before a note and at the end', (
   assert.ok(screen.endsWith('\r\u001b[Kengine: wasm\n'))
 })
 
+test('a task that says nothing is still heard of every ten seconds, with its last figures', () => {
+  let clock = 0
+  const lines: string[] = []
+  const renderer = plainRenderer(
+    (text) => lines.push(text),
+    () => clock,
+  )
+  renderer.emit({ ...START, unit: 'bytes', total: 10 << 20 })
+  clock = 9_000
+  renderer.tick()
+  assert.deepEqual(lines, [])
+  clock = 10_500
+  renderer.tick()
+  clock = 12_000
+  renderer.emit({ type: 'task.step', task: 't', done: 5 << 20 })
+  renderer.tick()
+  clock = 21_000
+  renderer.tick()
+  assert.deepEqual(lines, [
+    'adding  0 B/10.0 MiB  0 %  10.5 s so far\n',
+    'adding  5.00 MiB/10.0 MiB  50 %  243.8 KiB/s  21.0 s left  21.0 s so far\n',
+  ])
+  renderer.emit({ type: 'task.end', task: 't', done: 5 << 20 })
+  lines.length = 0
+  clock = 99_000
+  renderer.tick()
+  assert.deepEqual(lines, [], 'a task that ended is not heard of')
+})
+
+test('a terminal shows a task that has not said anything yet, and nothing when there is none', () => {
+  let clock = 0
+  const screen: string[] = []
+  const renderer = terminalRenderer(
+    (text) => screen.push(text),
+    () => 60,
+    () => clock,
+  )
+  clock = 5_000
+  renderer.tick()
+  renderer.emit(START)
+  clock = 5_400
+  renderer.tick()
+  assert.deepEqual(screen, [])
+  clock = 7_000
+  renderer.tick()
+  assert.deepEqual(screen, ['\r\u001b[Kadding  0/1,000 files  0 %  0.0/s  2.0 s so far'])
+  renderer.close()
+  assert.equal(screen.at(-1), '\r\u001b[K')
+})
+
 test('control characters of a message never reach the terminal', () => {
   const lines: string[] = []
   quietRenderer((text) => lines.push(text)).emit({

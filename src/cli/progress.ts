@@ -10,6 +10,8 @@ import {
 /** Where events go. `close` leaves the terminal clean. */
 export interface Renderer {
   emit(event: Event): void
+  /** Called now and then: a task that says nothing for long must be seen to live. */
+  tick(): void
   close(): void
 }
 
@@ -22,6 +24,8 @@ interface Running {
   bytes: number
   note: string | undefined
   saidAt: number
+  /** When its figures last came. */
+  heardAt: number
 }
 
 type Write = (text: string) => void
@@ -29,6 +33,8 @@ type Write = (text: string) => void
 const PLAIN_EVERY_MS = 10_000
 const DRAW_EVERY_MS = 100
 const SHOW_AFTER_MS = 500
+/** Figures older than this are shown with how long the task has been running. */
+const STALE_AFTER_MS = 1000
 
 /** `images 412/1,000  41 %  96.1 MiB  48.3 MiB/s  2.1 s left` */
 function progressLine(task: Running, now: number): string {
@@ -45,11 +51,14 @@ function progressLine(task: Running, now: number): string {
   if (bytes > 0) {
     if (!isBytes) parts.push(formatBytes(bytes))
     parts.push(`${formatBytes(bytes / seconds)}/s`)
-  } else {
+  } else if (!isBytes) {
     parts.push(`${(task.done / seconds).toFixed(task.done / seconds < 10 ? 1 : 0)}/s`)
   }
   if (total !== undefined && task.done > 0 && task.done < total) {
     parts.push(`${formatDuration(((total - task.done) / task.done) * seconds * 1000)} left`)
+  }
+  if (now - task.heardAt >= STALE_AFTER_MS) {
+    parts.push(`${formatDuration(now - task.startedAt)} so far`)
   }
   if (task.note !== undefined) parts.push(printable(task.note))
   return parts.join('  ')
@@ -87,6 +96,7 @@ function track(tasks: Map<string, Running>, event: Event, now: number): Running 
       bytes: 0,
       note: undefined,
       saidAt: now,
+      heardAt: now,
     })
   } else if (event.type === 'task.step') {
     const task = tasks.get(event.task)
@@ -95,12 +105,14 @@ function track(tasks: Map<string, Running>, event: Event, now: number): Running 
     task.total = event.total ?? task.total
     task.bytes = event.bytes ?? task.bytes
     task.note = event.note
+    task.heardAt = now
     return task
   } else if (event.type === 'task.end') {
     const task = tasks.get(event.task)
     if (task === undefined) return undefined
     task.done = event.done
     task.bytes = event.bytes ?? task.bytes
+    task.heardAt = now
     tasks.delete(event.task)
     return task
   }
@@ -115,6 +127,11 @@ export function terminalRenderer(write: Write, width: () => number, now: () => n
   const clear = (): void => {
     if (drawn) write('\r\u001b[K')
     drawn = false
+  }
+  const draw = (task: Running, time: number): void => {
+    drawnAt = time
+    write(`\r\u001b[K${progressLine(task, time).slice(0, Math.max(20, width() - 1))}`)
+    drawn = true
   }
   return {
     emit(event) {
@@ -136,10 +153,17 @@ export function terminalRenderer(write: Write, width: () => number, now: () => n
         time - task.startedAt > SHOW_AFTER_MS &&
         time - drawnAt > DRAW_EVERY_MS
       ) {
-        drawnAt = time
-        write(`\r\u001b[K${progressLine(task, time).slice(0, Math.max(20, width() - 1))}`)
-        drawn = true
+        draw(task, time)
       }
+    },
+    tick() {
+      const time = now()
+      const task = [...tasks.values()].reduce<Running | undefined>(
+        (last, next) => (last === undefined || next.heardAt >= last.heardAt ? next : last),
+        undefined,
+      )
+      if (task === undefined || time - drawnAt <= DRAW_EVERY_MS) return
+      if (time - task.startedAt > SHOW_AFTER_MS) draw(task, time)
     },
     close: clear,
   }
@@ -164,6 +188,14 @@ export function plainRenderer(write: Write, now: () => number): Renderer {
         write(`${progressLine(task, time)}\n`)
       }
     },
+    tick() {
+      const time = now()
+      for (const task of tasks.values()) {
+        if (time - task.saidAt <= PLAIN_EVERY_MS) continue
+        task.saidAt = time
+        write(`${progressLine(task, time)}\n`)
+      }
+    },
     close: () => undefined,
   }
 }
@@ -171,6 +203,7 @@ export function plainRenderer(write: Write, now: () => number): Renderer {
 /** Events as JSON lines. */
 export const jsonRenderer = (write: Write): Renderer => ({
   emit: (event) => write(`${JSON.stringify(event)}\n`),
+  tick: () => undefined,
   close: () => undefined,
 })
 
@@ -179,5 +212,6 @@ export const quietRenderer = (write: Write): Renderer => ({
   emit: (event) => {
     if (event.type === 'warn') write(`${sentence(event) ?? ''}\n`)
   },
+  tick: () => undefined,
   close: () => undefined,
 })

@@ -45,7 +45,10 @@ export function withRetry(ctx: Context, inner: Backend, options: RetryOptions = 
     get caps() {
       return inner.caps
     },
-    get: (key, range, o) => repeat(`get ${key}`, () => inner.get(key, range, o)),
+    get(key, range, o) {
+      const attempt = watchAttempts(o)
+      return repeat(`get ${key}`, () => inner.get(key, range, attempt()))
+    },
     stat: (key, o) => repeat(`stat ${key}`, () => inner.stat(key, o)),
     async *list(prefix, o) {
       const given = new Set<string>()
@@ -62,9 +65,31 @@ export function withRetry(ctx: Context, inner: Backend, options: RetryOptions = 
         }
       }
     },
-    put: (key, body, o) => repeat(`put ${key}`, () => inner.put(key, body, o)),
+    put(key, body, o) {
+      const attempt = watchAttempts(o)
+      return repeat(`put ${key}`, () => inner.put(key, body, attempt()))
+    },
     delete: (key, o) => repeat(`delete ${key}`, () => inner.delete(key, o)),
     close: () => inner.close(),
+  }
+}
+
+/** Options for each attempt, by which bytes that a broken one told of are not told of again. */
+function watchAttempts<O extends { readonly onBytes?: (bytes: number) => void }>(
+  options: O | undefined,
+): () => O | undefined {
+  const onBytes = options?.onBytes
+  if (options === undefined || onBytes === undefined) return () => options
+  let told = 0
+  return () => {
+    let passed = 0
+    const tell = (bytes: number): void => {
+      passed += bytes
+      if (passed <= told) return
+      onBytes(passed - told)
+      told = passed
+    }
+    return { ...options, onBytes: tell }
   }
 }
 

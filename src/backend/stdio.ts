@@ -27,11 +27,17 @@ export interface Line {
 }
 
 const NOTHING = new Uint8Array(0)
+/** A watched body is written in pieces of this much, so that it is seen to go. */
+const WATCHED_PIECE_BYTES = 256 << 10
 const LIST_MAX_ENTRIES = 4_000_000
 /** Bytes before the first message that are kept to be shown (a shell's greeting). */
 const SEEN_MAX_BYTES = 400
 
+type OnBytes = ((bytes: number) => void) | undefined
+
 interface Pending {
+  /** So much of the answer's body is here. */
+  arriving?(bodyBytes: number): void
   message(message: Message): void
   fail(error: unknown): void
 }
@@ -44,6 +50,7 @@ interface Connection {
     header: Record<string, unknown>,
     body: Uint8Array,
     pending: Pending,
+    onSent?: OnBytes,
   ): void
   /** Fails all that waits: the answers no longer matter. */
   interrupt(error: Error): void
@@ -82,6 +89,7 @@ export async function openStdioBackend(
     header: Record<string, unknown>,
     body: Uint8Array,
     signal: AbortSignal | undefined,
+    watch: { readonly sent?: OnBytes; readonly arrived?: OnBytes } = {},
   ): Promise<Message> => {
     signal?.throwIfAborted()
     ctx.signal.throwIfAborted()
@@ -90,16 +98,24 @@ export async function openStdioBackend(
       const stop = (): void => reject(reasonOf(signal))
       signal?.addEventListener('abort', stop, { once: true })
       const settle = (): void => signal?.removeEventListener('abort', stop)
-      line.request(type, header, body, {
+      let here = 0
+      const arriving = (bodyBytes: number): void => {
+        if (bodyBytes > here) watch.arrived?.(bodyBytes - here)
+        here = Math.max(here, bodyBytes)
+      }
+      const pending: Pending = {
+        arriving,
         message: (message) => {
           settle()
+          arriving(message.body.length)
           resolve(message)
         },
         fail: (error) => {
           settle()
           reject(asError(error))
         },
-      })
+      }
+      line.request(type, header, body, pending, watch.sent)
     })
   }
 
@@ -108,7 +124,9 @@ export async function openStdioBackend(
     caps,
     async get(key, range, options) {
       checkKey(key)
-      const { header, body } = await ask('get', { key, ...range }, NOTHING, options?.signal)
+      const { header, body } = await ask('get', { key, ...range }, NOTHING, options?.signal, {
+        arrived: options?.onBytes,
+      })
       if (header['found'] === false) return undefined
       const { etag } = header
       if (typeof etag !== 'string') throw nonsense(url, 'get')
@@ -125,7 +143,9 @@ export async function openStdioBackend(
       checkKey(key)
       const ifMatch = options?.ifMatch
       const header = ifMatch === undefined ? { key } : { key, ifMatch }
-      const answer = await ask('put', header, body, options?.signal)
+      const answer = await ask('put', header, body, options?.signal, {
+        sent: options?.onBytes,
+      })
       return infoOf(url, answer.header['info'], key)
     },
     async delete(key, options) {
@@ -222,6 +242,8 @@ async function connect(url: string, dial: () => Line): Promise<Connection> {
     }
     try {
       for (const message of reader.push(piece)) receive(message)
+      const next = reader.arriving()
+      if (next !== undefined) waiting.get(next.id)?.arriving?.(next.bodyBytes)
     } catch (error) {
       finish(greeting === undefined ? error : notTheProtocol(url, seen, error))
     }
@@ -249,11 +271,11 @@ async function connect(url: string, dial: () => Line): Promise<Connection> {
   return {
     caps: { compareAndSwap: caps['compareAndSwap'] === true, write: caps['write'] === true },
     alive: () => !ended,
-    request(type, fields, body, pending) {
+    request(type, fields, body, pending, onSent) {
       if (ended) return pending.fail(lineLost(url))
       const id = nextId++
       waiting.set(id, pending)
-      write({ type, id, header: fields, body })
+      write({ type, id, header: fields, body }, onSent)
     },
     interrupt: finish,
     async end() {
@@ -264,17 +286,28 @@ async function connect(url: string, dial: () => Line): Promise<Connection> {
 }
 
 /** Whole messages in order; pieces wait for the pipe. A failing pipe is reported by its 'error' event. */
-function createWriter(input: Writable): (message: Message) => void {
+function createWriter(input: Writable): (message: Message, onSent?: OnBytes) => void {
   let last: Promise<void> = Promise.resolve()
   const writePiece = (piece: Uint8Array): Promise<void> =>
     new Promise((resolve) => {
       if (input.destroyed || !input.writable) return resolve()
       input.write(piece, () => resolve())
     })
-  return (message) => {
+  const writeWatched = async (body: Uint8Array, onSent: (bytes: number) => void): Promise<void> => {
+    for (let at = 0; at < body.length; at += WATCHED_PIECE_BYTES) {
+      const piece = body.subarray(at, at + WATCHED_PIECE_BYTES)
+      await writePiece(piece)
+      if (input.destroyed || !input.writable) return
+      onSent(piece.length)
+    }
+  }
+  return (message, onSent) => {
     const pieces = encodeMessage(message)
     last = last.then(async () => {
-      for (const piece of pieces) await writePiece(piece)
+      for (const piece of pieces) {
+        if (piece === message.body && onSent !== undefined) await writeWatched(piece, onSent)
+        else await writePiece(piece)
+      }
     })
   }
 }

@@ -26,6 +26,14 @@ interface Abortable {
   readonly signal?: AbortSignal
 }
 
+interface Watched {
+  /**
+   * Told of bytes of the body as they pass, to show that a large one is on its way. An implementation
+   * may ignore it; one that calls it tells of every byte once by the time the call resolves.
+   */
+  readonly onBytes?: (bytes: number) => void
+}
+
 /**
  * Keys and bytes, nothing else. Must: be durable when put() resolves; read its own writes; never show
  * part of a put; resolve concurrent conditional puts so that exactly one wins.
@@ -42,7 +50,7 @@ export interface Backend {
   get(
     key: Key,
     range?: ByteRange,
-    options?: Abortable & { readonly into?: Uint8Array },
+    options?: Abortable & Watched & { readonly into?: Uint8Array },
   ): Promise<{ readonly bytes: Uint8Array; readonly etag: string } | undefined>
   stat(key: Key, options?: Abortable): Promise<ObjectInfo | undefined>
   /** Every object whose key starts with the prefix, in no order. */
@@ -51,7 +59,7 @@ export interface Backend {
   put(
     key: Key,
     body: Uint8Array,
-    options?: Abortable & { readonly ifMatch?: string | null },
+    options?: Abortable & Watched & { readonly ifMatch?: string | null },
   ): Promise<ObjectInfo>
   /** Deleting an absent key succeeds. */
   delete(key: Key, options?: Abortable): Promise<void>

@@ -70,6 +70,8 @@ export interface MessageReader {
   push(piece: Uint8Array): Message[]
   /** Whether a message has begun that is not complete. */
   readonly partial: boolean
+  /** The message that has begun, once its length is known, and how much of its body is here. */
+  arriving(): { readonly id: number; readonly bodyBytes: number } | undefined
 }
 
 export function createMessageReader(maxBody = WIRE_BODY_MAX): MessageReader {
@@ -81,6 +83,12 @@ export function createMessageReader(maxBody = WIRE_BODY_MAX): MessageReader {
   return {
     get partial() {
       return have > 0
+    },
+    arriving() {
+      if (rest === undefined) return undefined
+      const body = have - PREFIX_LENGTH - view.getUint32(8, true)
+      const bodyBytes = Math.max(0, Math.min(body, view.getUint32(12, true)))
+      return { id: view.getUint32(4, true), bodyBytes }
     },
     push(piece) {
       const out: Message[] = []

@@ -127,17 +127,23 @@ async function transfer(
   try {
     await forEachBounded(whole, limit, async ({ pack, frames: held }) => {
       ctx.signal.throwIfAborted()
-      const bytes = await getPack(ctx, remote, pack, memory.pop() ?? new Uint8Array(largest))
+      let told = 0
+      const onBytes = (n: number): void => {
+        told += n
+        task.advance(n, n)
+      }
+      const into = memory.pop() ?? new Uint8Array(largest)
+      const bytes = await getPack(ctx, remote, pack, { into, onBytes })
       const files = ahead === undefined ? [] : held.flatMap((frame) => ahead.take(frame.id))
       const done = await importing(remote, packKey(pack.id), () =>
         importer.import(pack.id, bytes, files),
       )
       memory.push(new Uint8Array(done.bytes.buffer))
       if (done.written.length > 0) await ahead?.wrote(done.written)
-      task.advance(pack.size, pack.size)
+      task.advance(pack.size - told, pack.size - told)
     })
     if (spans.length > 0) {
-      const arrived = (span: Span): void => task.advance(span.length, span.length)
+      const arrived = (bytes: number): void => task.advance(bytes, bytes)
       await store.importFrames(framesOf(ctx, remote, spans, limit, arrived))
     }
   } finally {
@@ -151,10 +157,16 @@ async function getPack(
   ctx: Context,
   remote: Remote,
   pack: FragmentPack,
-  into: Uint8Array<ArrayBuffer>,
+  {
+    into,
+    onBytes,
+  }: {
+    readonly into: Uint8Array<ArrayBuffer>
+    readonly onBytes: (bytes: number) => void
+  },
 ): Promise<Uint8Array<ArrayBuffer>> {
   const key = packKey(pack.id)
-  const got = await remote.backend.get(key, undefined, { signal: ctx.signal, into })
+  const got = await remote.backend.get(key, undefined, { signal: ctx.signal, into, onBytes })
   if (got === undefined) throw corrupt(remote, key, 'is absent, though its index names it')
   if (got.bytes.length !== pack.size) {
     throw corrupt(remote, key, `has ${got.bytes.length} bytes instead of ${pack.size}`)
@@ -229,26 +241,36 @@ async function* framesOf(
   remote: Remote,
   spans: readonly Span[],
   limit: number,
-  arrived: (span: Span) => void,
+  arrived: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array> {
-  const get = async (span: Span): Promise<{ span: Span; bytes: Uint8Array }> => {
+  const get = async (span: Span): Promise<{ span: Span; bytes: Uint8Array; told: number }> => {
     ctx.signal.throwIfAborted()
-    return { span, bytes: await getSpan(remote, span) }
+    let told = 0
+    const onBytes = (n: number): void => {
+      told += n
+      arrived(n)
+    }
+    return { span, bytes: await getSpan(remote, span, onBytes), told }
   }
-  for await (const { span, bytes } of inOrder(spans, limit, get)) {
+  for await (const { span, bytes, told } of inOrder(spans, limit, get)) {
     for (const frame of span.frames) {
       const at = frame.offset - span.offset
       const piece = bytes.subarray(at, at + frame.length)
       checkedFrame(remote, frame, piece)
       yield piece
     }
-    arrived(span)
+    arrived(span.length - told)
   }
 }
 
-async function getSpan(remote: Remote, span: Span): Promise<Uint8Array> {
+async function getSpan(
+  remote: Remote,
+  span: Span,
+  onBytes: (bytes: number) => void = () => undefined,
+): Promise<Uint8Array> {
   const key = packKey(span.pack.id)
-  const got = await remote.backend.get(key, { offset: span.offset, length: span.length })
+  const range = { offset: span.offset, length: span.length }
+  const got = await remote.backend.get(key, range, { onBytes })
   if (got === undefined) throw corrupt(remote, key, 'is absent, though its index names it')
   return got.bytes
 }

@@ -269,15 +269,20 @@ export async function uploadPacks(
     await forEachBounded(plan, concurrencyOf(remote.backend), async (send) => {
       ctx.signal.throwIfAborted()
       const { bytes, pack, entries } = await readPack(send, spare.pop())
+      let told = 0
       if ((await there(pack.id)) === pack.size) result.alreadyThere++
       else {
-        await remote.backend.put(packKey(pack.id), bytes, { signal: ctx.signal })
+        const onBytes = (n: number): void => {
+          told += n
+          task.advance(n, n)
+        }
+        await remote.backend.put(packKey(pack.id), bytes, { signal: ctx.signal, onBytes })
         result.sent++
         result.bytes += bytes.length
       }
       done.push({ pack, entries })
       spare.push(new Uint8Array(bytes.buffer))
-      task.advance(send.bytes, bytes.length)
+      task.advance(send.bytes - told, bytes.length - told)
     })
   } finally {
     task.end()

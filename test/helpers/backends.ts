@@ -138,6 +138,14 @@ export function faulty(
   }
 }
 
+/** As a pipe of the system gives them. */
+async function* inPieces(stream: AsyncIterable<unknown>): AsyncGenerator<Uint8Array> {
+  for await (const bytes of stream) {
+    if (!(bytes instanceof Uint8Array)) throw new Error('not bytes')
+    for (let at = 0; at < bytes.length; at += 64 << 10) yield bytes.subarray(at, at + (64 << 10))
+  }
+}
+
 /** `cxv serve --stdio` in this process: pipes, no ssh. `cut()` breaks the line as a fallen network does. */
 export async function pipedBackend(
   ctx: Context,
@@ -153,7 +161,7 @@ export async function pipedBackend(
     void serveStdio(ctx, folder, input, output).finally(() => output.end())
     return {
       input,
-      output: Readable.from(output, { objectMode: false }),
+      output: Readable.from(inPieces(output), { objectMode: false }),
       why: () => Promise.resolve(new CxvError('REMOTE_FAILED', 'the pipe broke')),
       end: () => {
         input.end()

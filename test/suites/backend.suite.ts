@@ -59,6 +59,27 @@ export function backendSuite({ test, name, make }: BackendSuite): void {
     await b.delete('nothing/here')
   })
 
+  it('tells of no byte that passes twice, and of all of them if of any', async (b) => {
+    const body = bytesOf(6, 1_500_000)
+    const watch = () => {
+      let sum = 0
+      const onBytes = (bytes: number): void => {
+        assert.ok(bytes > 0)
+        sum += bytes
+      }
+      return { onBytes, sum: () => sum }
+    }
+    const put = watch()
+    await b.put('k', body, { onBytes: put.onBytes })
+    assert.ok([0, body.length].includes(put.sum()), `${put.sum()}`)
+    const whole = watch()
+    assert.deepEqual((await b.get('k', undefined, { onBytes: whole.onBytes }))?.bytes, body)
+    assert.ok([0, body.length].includes(whole.sum()), `${whole.sum()}`)
+    const part = watch()
+    await b.get('k', { offset: 5, length: 900_000 }, { onBytes: part.onBytes })
+    assert.ok([0, 900_000].includes(part.sum()), `${part.sum()}`)
+  })
+
   it('reads ranges exactly, and refuses those beyond the end', async (b) => {
     const body = bytesOf(2, 70_000)
     await b.put('k', body)

@@ -1,10 +1,11 @@
+import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFolder, withRetry } from '../../src/backend/index.ts'
 import type { Backend } from '../../src/backend/types.ts'
-import { createRandom } from '../../src/base/index.ts'
+import { createRandom, CxvError } from '../../src/base/index.ts'
 import { faulty, memoryBackend, pipedBackend } from '../helpers/backends.ts'
 import { testContext } from '../helpers/context.ts'
 import { backendSuite } from './backend.suite.ts'
@@ -73,4 +74,36 @@ backendSuite({
       )
     return Promise.resolve({ backend: make(), other: make(), dispose: nothing })
   },
+})
+
+void test('stdio: a body is heard of while it passes, not only when it is there', async () => {
+  const { backend, dispose } = await inFolder((root) => pipedBackend(testContext(), root))
+  try {
+    const body = new Uint8Array(4 << 20).fill(7)
+    const sent: number[] = []
+    await backend.put('k', body, { onBytes: (bytes) => sent.push(bytes) })
+    assert.ok(sent.length > 4, `${sent.length}`)
+    const arrived: number[] = []
+    await backend.get('k', undefined, { onBytes: (bytes) => arrived.push(bytes) })
+    assert.ok(arrived.length > 4, `${arrived.length}`)
+  } finally {
+    await dispose()
+  }
+})
+
+void test('a request that is made again tells only of bytes that no attempt before told of', async () => {
+  let attempts = 0
+  const inner: Backend = {
+    ...memoryBackend(),
+    put(key, body, options) {
+      options?.onBytes?.(attempts === 0 ? 60 : 30)
+      if (attempts++ === 0) throw new CxvError('REMOTE_FAILED', 'the line broke')
+      options?.onBytes?.(70)
+      return Promise.resolve({ key, size: body.length, etag: 'e' })
+    },
+  }
+  const told: number[] = []
+  const backend = withRetry(testContext(), inner, { firstWaitMs: 0 })
+  await backend.put('k', new Uint8Array(100), { onBytes: (bytes) => told.push(bytes) })
+  assert.deepEqual(told, [60, 40])
 })

@@ -193,7 +193,12 @@ export function createAdder(packs: string, host: AdderHost): Adder {
   }
 
   /** Cuts a file of any size through one window of the buffer. */
-  const addLarge = async (fd: number, facts: ReadFacts, draft: Draft): Promise<Uint8Array> => {
+  const addLarge = async (
+    fd: number,
+    facts: ReadFacts,
+    draft: Draft,
+    reached: (position: number) => void,
+  ): Promise<Uint8Array> => {
     await settle()
     const whole = createHash('sha256')
     const parts: RecipePart[] = []
@@ -218,6 +223,7 @@ export function createAdder(packs: string, host: AdderHost): Adder {
         whole.update(into)
         filled += n
         position += n
+        reached(position)
       }
       const window = buffer.subarray(from, filled)
       if (parts.length === 0) {
@@ -251,6 +257,13 @@ export function createAdder(packs: string, host: AdderHost): Adder {
   }
 
   const addFile = async (path: string, draft: Draft): Promise<FileResult> => {
+    // Of a file that is read again only what goes beyond the reading before is news.
+    let told = 0
+    const reached = (position: number): void => {
+      if (position <= told) return
+      bytesRead += position - told
+      told = position
+    }
     for (let attempt = 1; ; attempt++) {
       try {
         const fd = openNoFollow(path)
@@ -258,9 +271,11 @@ export function createAdder(packs: string, host: AdderHost): Adder {
           const facts = factsOfOpen(fd)
           if (!facts.isFile) return notAFile(path)
           const small = facts.size <= WHOLE_FILE_MAX_BYTES
-          const id = await (small ? addSmall(fd, facts, draft) : addLarge(fd, facts, draft))
+          const id = await (small
+            ? addSmall(fd, facts, draft)
+            : addLarge(fd, facts, draft, reached))
           filesRead++
-          bytesRead += facts.size
+          reached(facts.size)
           return { ok: true, id, facts, newBytes: 0, stored: false }
         } finally {
           closeFile(fd)

@@ -103,6 +103,20 @@ export function storeSuite({ test, name, make }: StoreSuite): void {
     }
   })
 
+  it('a large file is heard of while it is read, each byte once', async ({ store, folder }) => {
+    const size = 23_000_001
+    const files = writeFiles(folder, { large: seededBytes(4, size), small: seededBytes(5, 100) })
+    const told: number[] = []
+    for await (const batch of store.addFiles(files, { onBytes: (_files, n) => told.push(n) })) {
+      assert.ok(batch.every((file) => file.status === 'added'))
+    }
+    assert.equal(
+      told.reduce((sum, n) => sum + n, 0),
+      size + 100,
+    )
+    assert.ok(told.length > 3, `${told.length}`)
+  })
+
   it('readMany, stream and a pinned reader give the same bytes', async ({ store, folder }) => {
     const contents = mixed()
     await addAll(store, writeFiles(folder, contents))

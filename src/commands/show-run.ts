@@ -12,13 +12,12 @@ export interface ShownRun {
   readonly splits: Readonly<Record<string, { readonly images: number; readonly patients: number }>>
 }
 
-/** The run a word means, if it means one and is no revision's name. */
+/** The run a word means, as `log --model` and `trace --model` take it. @throws CxvError REV_AMBIGUOUS */
 export async function runNamed(
   ctx: CommandContext,
   repo: Repository,
   word: string,
 ): Promise<KnownRun | undefined> {
-  if (!/^r[0-9a-z]{3,11}$/.test(word)) return undefined
   try {
     return await findRun(ctx, repo, word)
   } catch (error) {

@@ -1,11 +1,13 @@
-import { CxvError, printable } from '../base/index.ts'
+import { type CommitId, CxvError, isCxvError, printable } from '../base/index.ts'
 import { refNameProblem, type TagFacts } from '../history/index.ts'
+import type { KnownRun } from '../lineage/index.ts'
 import { openRepository } from '../repo/index.ts'
+import type { Repository } from '../repo/types.ts'
 import { changeLines, type Changes, commitChanges, summaryLine } from './changes-view.ts'
 import { commitLines, type CommitView, refNames, viewCommit } from './commit-view.ts'
 import { checkLimit } from './log.ts'
 import { runLines, runNamed, showRun, type ShownRun } from './show-run.ts'
-import { defineCommand, erase } from './types.ts'
+import { type CommandContext, defineCommand, erase } from './types.ts'
 
 export type ShowResult = ShownCommit | ShownRun
 
@@ -21,6 +23,25 @@ export interface ShownCommit {
 
 const DEFAULT_LIMIT = 20
 
+/** What looks like a run's id is asked of the runs first; else a version goes before a run of that name. */
+async function commitOrRun(
+  ctx: CommandContext,
+  repo: Repository,
+  word: string,
+): Promise<CommitId | KnownRun> {
+  if (/^r[0-9a-z]{3,11}$/.test(word)) {
+    const run = await runNamed(ctx, repo, word)
+    if (run !== undefined) return run
+  }
+  try {
+    return await repo.history.resolve(word)
+  } catch (error) {
+    const run = isCxvError(error, 'REV_UNKNOWN') ? await runNamed(ctx, repo, word) : undefined
+    if (run === undefined) throw error
+    return run
+  }
+}
+
 export const command = erase(
   defineCommand({
     name: 'show',
@@ -31,7 +52,12 @@ export const command = erase(
       ['cxv show v1.0', 'the commit of a tag, and what the tag says'],
       ['cxv show r0mfzk3a7q2x', 'a run: its data, configuration and figures'],
     ],
-    positionals: [{ name: 'rev', describe: 'A version (default: HEAD), or a run' }],
+    positionals: [
+      {
+        name: 'rev',
+        describe: 'A version (default: HEAD), or a run: id, start of one, name or model id',
+      },
+    ],
     options: {
       limit: {
         type: 'number',
@@ -50,9 +76,9 @@ export const command = erase(
           hint: 'cxv cat --help',
         })
       }
-      const run = await runNamed(ctx, repo, revision)
-      if (run !== undefined) return await showRun(ctx, repo, run)
-      const id = await history.resolve(revision)
+      const meant = await commitOrRun(ctx, repo, revision)
+      if (typeof meant !== 'string') return await showRun(ctx, repo, meant)
+      const id = meant
       const tagName = `refs/tags/${revision}`
       const tagId = refNameProblem(tagName) === undefined ? await history.ref(tagName) : null
       const commit = await history.read(id)

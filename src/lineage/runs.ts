@@ -123,21 +123,25 @@ async function readSealed(repo: Repository, commit: CommitId): Promise<RunRecord
 }
 
 /**
- * The run meant by an id, the start of one (at least 4 characters), a name (the newest of that name),
- * or a model's content id.
+ * The run meant by an id, the start of one (at least 4 characters), a name, or a model's content id (at
+ * least 8 characters). Of several none is chosen: which data made a model must not be a guess.
  * @throws CxvError RUN_UNKNOWN, REV_AMBIGUOUS
  */
 export async function findRun(ctx: Context, repo: Repository, word: string): Promise<KnownRun> {
   const runs = await listRuns(ctx, repo)
-  const exact = runs.filter((r) => r.record.id === word)
-  const byStart = word.length >= 4 ? runs.filter((r) => r.record.id.startsWith(word)) : []
-  const byModel =
-    word.length >= 8 ? runs.filter((r) => r.record.models.some((m) => m.id.startsWith(word))) : []
-  const byName = runs.filter((r) => r.record.name === word).slice(-1)
-  const found = [exact, byStart, byModel, byName].find((list) => list.length > 0) ?? []
+  const exact = runs.find((r) => r.record.id === word)
+  if (exact !== undefined) return exact
+  const found = runs.filter(
+    ({ record: { id, name, models } }) =>
+      name === word ||
+      (word.length >= 4 && id.startsWith(word)) ||
+      (word.length >= 8 && models.some((model) => model.id.startsWith(word))),
+  )
   if (found.length > 1) {
-    throw new CxvError('REV_AMBIGUOUS', `${word} is the start of ${found.length} runs`, {
-      hint: `say more of it: ${found.map((r) => r.record.id).join(', ')}`,
+    const ids = found.map((r) => r.record.id)
+    throw new CxvError('REV_AMBIGUOUS', `"${word}" may mean any of ${found.length} runs`, {
+      hint: `give the id of one (\`cxv runs\` shows them): ${ids.slice(-10).join(', ')}${ids.length > 10 ? ', ...' : ''}`,
+      data: { candidates: ids },
     })
   }
   const run = found[0]

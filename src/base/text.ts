@@ -40,13 +40,19 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(s / 3600)} h ${String(Math.floor((s % 3600) / 60)).padStart(2, '0')} min`
 }
 
-/** The candidate nearest to `word` by edit distance (Damerau-Levenshtein), if it is near at all. */
+/**
+ * The candidate nearest to `word` by edit distance (Damerau-Levenshtein), if it is near at all: one edit
+ * in up to four letters, two beyond, and never more than a third of the longer word. (Of short words
+ * nearly all are two edits from each other: gc from rm.)
+ */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined
-  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1
+  let bestDistance = Infinity
   for (const candidate of candidates) {
     const d = editDistance(word.toLowerCase(), candidate.toLowerCase())
-    if (d < bestDistance) {
+    const longer = Math.max(word.length, candidate.length)
+    const most = Math.min(word.length <= 4 ? 1 : 2, Math.floor(longer / 3))
+    if (d <= most && d < bestDistance) {
       best = candidate
       bestDistance = d
     }

@@ -249,9 +249,11 @@ function unknownVerb(verbs: readonly VerbEntry[], words: readonly string[]): Cxv
   const first = words[0] ?? ''
   const family = verbs.filter((v) => v.name.startsWith(`${first} `))
   const typed = family.length > 0 ? words.slice(0, 2).join(' ') : first
+  // serve is for the other side of ssh: nobody means to type it.
+  const offered = verbs.filter((v) => v.name !== 'serve')
   const near = nearest(
     typed,
-    verbs.map((v) => v.name),
+    offered.map((v) => v.name),
   )
   return new CxvError('USAGE', `cxv has no verb "${typed}"`, {
     hint: near === undefined ? 'cxv --help lists them' : `did you mean \`cxv ${near}\`?`,

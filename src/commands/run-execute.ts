@@ -191,7 +191,7 @@ async function finish(
     result.stopped === 'patience'
       ? `stopped early after epoch ${result.epochs}; best was epoch ${result.best.epoch}`
       : `all ${result.epochs} epochs; best was epoch ${result.best.epoch}`
-  live.update({
+  const finished: Partial<RunRecord> = {
     status: 'finished',
     endedAt: ctx.now(),
     reason: why,
@@ -200,8 +200,15 @@ async function finish(
       { name: 'best', id: best.id, bytes: best.size, format: 'safetensors' },
       { name: 'last', id: last.id, bytes: last.size, format: 'safetensors' },
     ],
-  })
-  const sealed = await sealRun(ctx, repo, live, contents)
+  }
+  // The folder says "finished" only once the run is sealed: stopped in between, it can be resumed.
+  const sealed = await sealRun(
+    ctx,
+    repo,
+    { ...live, record: () => ({ ...record, ...finished }) },
+    contents,
+  )
+  live.update(finished)
   return {
     run: live.id,
     name: record.name,

@@ -266,7 +266,8 @@ async function resumeRun(
       hint: '`cxv runs` shows when it ends',
     })
   }
-  if (record.status === 'finished') {
+  // Finished and not sealed is a run that lost its end: its last checkpoint gives it again.
+  if (record.status === 'finished' && known.sealed !== null) {
     throw new CxvError('RUN_MISMATCH', `run ${record.id} is finished`, {
       hint: 'start a new one with `cxv run`',
     })

@@ -1,4 +1,5 @@
 import {
+  canonicalJson,
   CxvError,
   formatCount,
   formatDuration,
@@ -95,12 +96,8 @@ export const command = erase(
       ]
       const file = args._['file']?.[0]
       if (args.resume !== undefined) {
-        return await resumeRun(
-          ctx,
-          repo,
-          args.resume,
-          file === undefined ? undefined : { file, sets },
-        )
+        refuseBeside(args)
+        return await resumeRun(ctx, repo, args.resume, { file, sets })
       }
       const config = await readTrainConfig(ctx, file ?? DEFAULT_FILE, sets)
       const allowDirty = args['allow-dirty'] === true
@@ -146,6 +143,15 @@ export const command = erase(
     },
   }),
 )
+
+/** @throws CxvError USAGE */
+function refuseBeside(args: Readonly<Record<string, unknown>>): void {
+  const beside = ['dry-run', 'allow-dirty'].find((name) => args[name] === true)
+  if (beside === undefined) return
+  throw new CxvError('USAGE', `--${beside} says nothing about a run that goes on`, {
+    hint: 'leave --resume or the other option out',
+  })
+}
 
 function dryRun({ config, commit, resolution }: DryRunPlan): DryRun {
   return {
@@ -243,12 +249,18 @@ async function refuseMissing(repo: Repository, samples: Execution['samples']): P
   )
 }
 
+/** What the command line says a resumed run should be. */
+interface Asked {
+  readonly file: string | undefined
+  readonly sets: readonly string[]
+}
+
 /** @throws CxvError RUN_UNKNOWN, RUN_ACTIVE, RUN_MISMATCH */
 async function resumeRun(
   ctx: CommandContext,
   repo: Repository,
   word: string,
-  given: { readonly file: string; readonly sets: readonly string[] } | undefined,
+  asked: Asked,
 ): Promise<RunResult> {
   const known = await findRun(ctx, repo, word)
   const { record } = known
@@ -279,7 +291,7 @@ async function resumeRun(
     reason: 'running',
   })
   try {
-    const config = await storedConfig(ctx, live, given)
+    const config = await storedConfig(ctx, live, asked)
     const list = await live.read('samples.tsv')
     if (list === undefined) {
       throw new CxvError('RUN_MISMATCH', `run ${record.id} lost its sample list`, {
@@ -310,10 +322,11 @@ async function resumeRun(
   }
 }
 
+/** The configuration the run began with. @throws CxvError RUN_MISMATCH when another one is asked for */
 async function storedConfig(
   ctx: CommandContext,
   live: LiveRun,
-  given: { readonly file: string; readonly sets: readonly string[] } | undefined,
+  { file, sets }: Asked,
 ): Promise<TrainConfig> {
   const bytes = await live.read('train.yaml')
   if (bytes === undefined)
@@ -321,24 +334,49 @@ async function storedConfig(
       hint: 'start a new run',
     })
   const config = await parseTrainConfig(bytes, { sets: [] })
-  if (given === undefined) return config
-  const asked = encodeTrainConfig(await readTrainConfig(ctx, given.file, given.sets)).split('\n')
-  const kept = encodeTrainConfig(config).split('\n')
-  const differing = asked.filter((line) => !kept.includes(line))
+  const wanted =
+    file === undefined
+      ? await parseTrainConfig(bytes, { sets, file: `train.yaml of run ${live.id}` })
+      : await readTrainConfig(ctx, file, sets)
+  const differing = differences(config, wanted).filter(
+    // `auto` chose an engine: to ask for that one changes nothing.
+    ({ key }) => key !== 'engine' || wanted.engine !== live.record().engine.name,
+  )
   if (differing.length > 0) {
+    const told = differing.slice(0, 5).map(({ key, kept, asked }) => `${key} ${kept}, not ${asked}`)
     throw new CxvError(
       'RUN_MISMATCH',
-      `run ${live.id} was configured otherwise: ${differing
-        .slice(0, 5)
-        .map((l) => l.trim())
-        .join('; ')}`,
+      `run ${live.id} was configured otherwise: ${told.join('; ')}`,
       {
         hint: `\`cxv run --resume ${live.id}\` alone goes on with what it had; a changed configuration is a new run`,
-        data: { differing },
+        data: { differing: differing.map(({ key }) => key) },
       },
     )
   }
   return config
+}
+
+interface Difference {
+  /** As in train.yaml: `augment.ops`. */
+  readonly key: string
+  readonly kept: string
+  readonly asked: string
+}
+
+/** Every key, of either, whose value is not the same in both; lists are values. */
+function differences(kept: unknown, asked: unknown, path = ''): readonly Difference[] {
+  if (isRecord(kept) && isRecord(asked)) {
+    return [...new Set([...Object.keys(kept), ...Object.keys(asked)])].flatMap((key) =>
+      differences(kept[key], asked[key], path === '' ? key : `${path}.${key}`),
+    )
+  }
+  const [one, other] = [kept, asked].map((value) => canonicalJson(value ?? null)) as [
+    string,
+    string,
+  ]
+  if (one === other) return []
+  const key = path.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+  return [{ key, kept: one, asked: other }]
 }
 
 const hostOf = ({ hardware }: RunRecord): string => {

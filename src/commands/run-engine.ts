@@ -1,5 +1,7 @@
-import { CxvError } from '../base/index.ts'
+import { CxvError, plural } from '../base/index.ts'
 import type { TrainConfig } from '../format/types.ts'
+import type { RunRecord } from '../format/index.ts'
+import { hardwareFacts } from '../io/index.ts'
 import type { Engine } from '../train/index.ts'
 import { findEngines } from './engine-find.ts'
 import type { CommandContext } from './types.ts'
@@ -11,11 +13,13 @@ export interface ChosenEngine {
 
 /**
  * Opens the engine asked for, or the best this machine has, and says which and why in one line.
+ * @param threads of one operator, where the engine has more than one; absent: one a core
  * @throws CxvError ENGINE_MISSING, ENGINE_FAILED
  */
 export async function chooseEngine(
   ctx: CommandContext,
   requested: TrainConfig['engine'],
+  threads = threadsHere(ctx),
 ): Promise<ChosenEngine> {
   const { explainEngineChoice, openEngine } = await import('../train/index.ts')
   const [found] = findEngines(ctx.env)
@@ -32,7 +36,7 @@ export async function chooseEngine(
   try {
     const engine = await openEngine(
       name === 'tensorflow' && found !== undefined
-        ? { name, tensorflowModule: found.module }
+        ? { name, tensorflowModule: found.module, threads }
         : { name },
     )
     ctx.emit({ type: 'note', message: reason })
@@ -43,6 +47,42 @@ export async function chooseEngine(
     ctx.emit({ type: 'warn', code: 'ENGINE_FAILED', message: fallback })
     return { engine: await openEngine({ name: 'wasm' }), reason: fallback }
   }
+}
+
+/** As many as TensorFlow would take by itself: told to it, so that the record can say how many. */
+function threadsHere({ env }: CommandContext): number {
+  const asked = Number(env['TF_NUM_INTRAOP_THREADS'])
+  return Number.isSafeInteger(asked) && asked > 0 ? asked : hardwareFacts().cores
+}
+
+/** What the run record keeps of an engine. */
+export function engineFacts({ engine, reason }: ChosenEngine): RunRecord['engine'] {
+  const { text, threads } = engine.describe
+  return {
+    name: engine.name,
+    version: text,
+    reason,
+    ...(threads === undefined ? {} : { threads }),
+  }
+}
+
+const engineText = ({ version, threads }: RunRecord['engine']): string =>
+  threads === undefined ? version : `${version}, ${plural(threads, 'thread')}`
+
+/** Warns when a resumed run computes otherwise than it began. @returns what with, if so */
+export function warnOfOtherEngine(
+  ctx: CommandContext,
+  began: RunRecord['engine'],
+  now: RunRecord['engine'],
+): string | undefined {
+  const same = began.version === now.version && began.threads === now.threads
+  if (same) return undefined
+  ctx.emit({
+    type: 'warn',
+    code: 'RUN_MISMATCH',
+    message: `the run began on ${engineText(began)} and goes on with ${engineText(now)}: its end will not be, to the byte, that of a run which never stopped`,
+  })
+  return engineText(now)
 }
 
 const firstLine = (error: unknown): string =>

@@ -19,7 +19,7 @@ import type { TrainConfig } from '../format/types.ts'
 import { findRun, type LiveRun, newRunId, openLiveRun } from '../lineage/index.ts'
 import { openRepository } from '../repo/index.ts'
 import type { Repository } from '../repo/types.ts'
-import { chooseEngine } from './run-engine.ts'
+import { chooseEngine, engineFacts, warnOfOtherEngine } from './run-engine.ts'
 import { type Execution, executeRun, type RunOutcome } from './run-execute.ts'
 import { codeFacts, hardwareJson, versionFacts } from './run-facts.ts'
 import {
@@ -168,7 +168,8 @@ function dryRun({ config, commit, resolution }: DryRunPlan): DryRun {
 async function startRun(ctx: CommandContext, repo: Repository, plan: RunPlan): Promise<RunOutcome> {
   const { config, commit, resolution } = plan
   await refuseMissing(repo, resolution.samples)
-  const { engine, reason } = await chooseEngine(ctx, config.engine)
+  const chosen = await chooseEngine(ctx, config.engine)
+  const { engine } = chosen
   const code = await codeFacts(repo.root)
   const patch = code?.patch ?? null
   if (code?.patchLost !== undefined) {
@@ -201,7 +202,7 @@ async function startRun(ctx: CommandContext, repo: Repository, plan: RunPlan): P
     },
     config: JSON.parse(JSON.stringify(config)) as Json,
     seed: config.seed,
-    engine: { name: engine.name, version: engine.describe.text, reason },
+    engine: engineFacts(chosen),
     code:
       code === null
         ? null
@@ -300,11 +301,18 @@ async function resumeRun(
     }
     const samples = decodeSampleList(list, record.sampleList)
     await refuseMissing(repo, samples)
-    const { engine } = await chooseEngine(ctx, record.engine.name as TrainConfig['engine'])
+    const began = record.engine
+    const chosen = await chooseEngine(ctx, began.name as TrainConfig['engine'], began.threads)
+    const { engine } = chosen
+    const other = warnOfOtherEngine(ctx, began, engineFacts(chosen))
     live.update({
       resumes: [
         ...record.resumes,
-        { at: ctx.now(), epoch: lastEpoch(await live.read('metrics.jsonl')) },
+        {
+          at: ctx.now(),
+          epoch: lastEpoch(await live.read('metrics.jsonl')),
+          ...(other === undefined ? {} : { engine: other }),
+        },
       ],
     })
     const labels = labelsOf(record)

@@ -24,6 +24,23 @@ export interface RunModel {
   readonly format: 'safetensors'
 }
 
+/** Where the arithmetic ran: version, device and threads decide the last bits of every sum. */
+interface RunEngine {
+  readonly name: string
+  /** `TensorFlow 2.20.0 on CPU` */
+  readonly version: string
+  readonly reason: string
+  /** Threads of one operator; absent in records of before it was kept. */
+  readonly threads?: number
+}
+
+interface RunResume {
+  readonly at: number
+  readonly epoch: number
+  /** What the run went on with, when it was another version, device or number of threads. */
+  readonly engine?: string
+}
+
 /** One training on one pin: all that is needed to know what it saw, and to do it again. */
 export interface RunRecord {
   readonly format: 1
@@ -46,7 +63,7 @@ export interface RunRecord {
   /** train.yaml with every default filled in. */
   readonly config: Json
   readonly seed: number
-  readonly engine: { readonly name: string; readonly version: string; readonly reason: string }
+  readonly engine: RunEngine
   /** The git repository around the work tree, if any; `patch` is `git diff HEAD`, null when too large. */
   readonly code: {
     readonly commit: string
@@ -59,7 +76,7 @@ export interface RunRecord {
   /** Figures of the best model on each split; absent until the run ends. */
   readonly metrics: Json | null
   readonly models: readonly RunModel[]
-  readonly resumes: readonly { readonly at: number; readonly epoch: number }[]
+  readonly resumes: readonly RunResume[]
   /** One sentence: early stop at epoch 12, all epochs done, Ctrl-C, the error. */
   readonly reason: string
 }
@@ -108,11 +125,7 @@ export function decodeRunRecord(bytes: Uint8Array): RunRecord {
     pin: json(value['pin']),
     config: json(value['config']),
     seed: number(value['seed']) ?? 0,
-    engine: {
-      name: field(engine, 'name'),
-      version: field(engine, 'version'),
-      reason: field(engine, 'reason'),
-    },
+    engine: decodeEngine(engine),
     code: isRecord(code)
       ? {
           commit: field(code, 'commit'),
@@ -128,11 +141,31 @@ export function decodeRunRecord(bytes: Uint8Array): RunRecord {
     metrics:
       value['metrics'] === null || value['metrics'] === undefined ? null : json(value['metrics']),
     models: list('models').map(decodeModel),
-    resumes: list('resumes').flatMap((r) =>
-      isRecord(r) ? [{ at: number(r['at']) ?? 0, epoch: number(r['epoch']) ?? 0 }] : [],
-    ),
+    resumes: list('resumes').flatMap(decodeResume),
     reason: text('reason'),
   }
+}
+
+function decodeEngine(value: unknown): RunEngine {
+  const threads = isRecord(value) ? number(value['threads']) : undefined
+  return {
+    name: field(value, 'name'),
+    version: field(value, 'version'),
+    reason: field(value, 'reason'),
+    ...(threads === undefined ? {} : { threads }),
+  }
+}
+
+function decodeResume(value: unknown): readonly RunResume[] {
+  if (!isRecord(value)) return []
+  const engine = field(value, 'engine')
+  return [
+    {
+      at: number(value['at']) ?? 0,
+      epoch: number(value['epoch']) ?? 0,
+      ...(engine === '' ? {} : { engine }),
+    },
+  ]
 }
 
 function decodeModel(value: unknown): RunModel {

@@ -27,9 +27,10 @@ function prepareEnvironment(threads: number | undefined): void {
     TF_FORCE_GPU_ALLOW_GROWTH: 'true',
     TF_DETERMINISTIC_OPS: '1',
     TF_ENABLE_ONEDNN_OPTS: '1',
-    ...(threads === undefined ? {} : { TF_NUM_INTRAOP_THREADS: String(threads) }),
   }
   for (const [name, value] of Object.entries(defaults)) process.env[name] ??= value
+  // Not a default: sums are cut among the threads, so a resumed run needs those that it began with.
+  if (threads !== undefined) process.env['TF_NUM_INTRAOP_THREADS'] = String(threads)
 }
 
 /** tfjs-node 4.22 calls two functions that Node 23 removed from `util` (tensorflow/tfjs#8609). */

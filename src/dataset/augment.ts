@@ -76,26 +76,27 @@ export function classFunctions(
 }
 
 /**
- * Applies a function to [H, W, C] in the range 0 to 1: one bilinear warp about the centre, edges
- * continued outwards, then contrast about the mean and brightness, cut to the range.
+ * The geometry of a function on [H, W, C] in the range 0 to 1: one bilinear warp about the centre,
+ * edges continued outwards.
  * @returns a new array
  */
-export function applyFunction(
+export function applyGeometry(
   image: Float32Array,
   [height, width, channels]: readonly [number, number, number],
   f: AugmentFunction,
 ): Float32Array {
   const warped = f.angle !== 0 || f.zoom !== 1 || f.shiftX !== 0 || f.shiftY !== 0
-  const out = warped ? warp(image, height, width, channels, f) : image.slice()
-  if (f.contrast === 1 && f.brightness === 0) return out
-  let mean = 0
-  for (const v of out) mean += v
-  mean /= out.length
-  for (let i = 0; i < out.length; i++) {
-    const v = (out[i]! - mean) * f.contrast + mean + f.brightness
-    out[i] = v < 0 ? 0 : v > 1 ? 1 : v
-  }
-  return out
+  return warped ? warp(image, height, width, channels, f) : image.slice()
+}
+
+/**
+ * The intensity of a function: contrast about the mean and brightness, cut to the range 0 to 1.
+ * @returns a new array
+ */
+export function applyIntensity(image: Float32Array, f: AugmentFunction): Float32Array {
+  if (f.contrast === 1 && f.brightness === 0) return image.slice()
+  const mean = image.reduce((sum, v) => sum + v, 0) / image.length
+  return image.map((v) => Math.min(1, Math.max(0, (v - mean) * f.contrast + mean + f.brightness)))
 }
 
 function warp(

@@ -1,6 +1,12 @@
 import { createRandom, seedOf } from '../base/index.ts'
 import type { AugmentConfig, BalanceConfig, ImageConfig } from '../format/types.ts'
-import { type AugmentFunction, applyFunction, classFunctions, drawFunction } from './augment.ts'
+import {
+  applyGeometry,
+  applyIntensity,
+  type AugmentFunction,
+  classFunctions,
+  drawFunction,
+} from './augment.ts'
 import type { Batch, BatchSource, PinnedSample, SplitName, Task } from './types.ts'
 
 /** Pixels of a sample by its index in the split: uint8 [H, W, C]. */
@@ -163,31 +169,38 @@ function pixelsFor(
   xShape: readonly [number, number, number],
 ): Float32Array {
   const raw = pixels(item.index)
-  let x = new Float32Array(raw.length)
+  const x = new Float32Array(raw.length)
   for (let i = 0; i < raw.length; i++) x[i] = raw[i]! / 255
-  if (item.fn !== undefined) x = applyFunction(x, xShape, item.fn) as Float32Array<ArrayBuffer>
-  else if (training?.augment.applyTo === 'all') {
+  let fn = item.fn
+  if (fn === undefined && training?.augment.applyTo === 'all') {
     const random = createRandom(seedOf(seed, 'augment', epoch, item.index, item.copy))
-    x = applyFunction(
-      x,
-      xShape,
-      drawFunction(training.augment.ops, random),
-    ) as Float32Array<ArrayBuffer>
+    fn = drawFunction(training.augment.ops, random)
   }
-  return normalise(x, image.normalize)
+  if (fn === undefined) return normalise(x, scaleOf(x, image.normalize))
+  // By the scale of before brightness and contrast: by its own, each image would undo them.
+  const moved = applyGeometry(x, xShape, fn)
+  return normalise(applyIntensity(moved, fn), scaleOf(moved, image.normalize))
+}
+
+interface Scale {
+  readonly centre: number
+  readonly unit: number
+}
+
+function scaleOf(x: Float32Array, how: ImageConfig['normalize']): Scale {
+  if (how === 'unit') return { centre: 0, unit: 1 }
+  if (how === 'symmetric') return { centre: 0.5, unit: 0.5 }
+  let sum = 0
+  for (const v of x) sum += v
+  const centre = sum / x.length
+  let squares = 0
+  for (const v of x) squares += (v - centre) * (v - centre)
+  // One grey level over the whole image is 1/255: below that there is nothing to scale.
+  return { centre, unit: Math.max(Math.sqrt(squares / x.length), 1 / 255) }
 }
 
 /** In place. */
-function normalise(x: Float32Array, how: ImageConfig['normalize']): Float32Array {
-  if (how === 'symmetric') for (let i = 0; i < x.length; i++) x[i] = 2 * x[i]! - 1
-  if (how !== 'per_image') return x
-  let sum = 0
-  for (const v of x) sum += v
-  const mean = sum / x.length
-  let squares = 0
-  for (const v of x) squares += (v - mean) * (v - mean)
-  // One grey level over the whole image is 1/255: below that there is nothing to scale.
-  const deviation = Math.max(Math.sqrt(squares / x.length), 1 / 255)
-  for (let i = 0; i < x.length; i++) x[i] = (x[i]! - mean) / deviation
+function normalise(x: Float32Array, { centre, unit }: Scale): Float32Array {
+  for (let i = 0; i < x.length; i++) x[i] = (x[i]! - centre) / unit
   return x
 }

@@ -55,6 +55,18 @@ export interface Update {
 const flatten = ({ tf }: Ops, tensors: readonly Tensor[]): Tensor1D =>
   tf.concat1d(tensors.map((tensor) => tf.reshape(tensor, [tensor.size]) as Tensor1D))
 
+const ROW = 1024
+
+/**
+ * Euclidean norm of a vector. In rows, then over them: wasm adds one number after the other, and over
+ * the 11 million of resnet18 a float32 sum of squares came out 1.7 % wrong, by rows 3e-7.
+ */
+export function globalNorm({ tf }: Ops, vector: Tensor1D): Tensor {
+  const rows = Math.ceil(vector.size / ROW)
+  const padded = tf.pad1d(vector, [0, rows * ROW - vector.size])
+  return tf.sqrt(tf.sum(tf.sum(tf.square(tf.reshape(padded, [rows, ROW])), 1)))
+}
+
 /** 1 where weight decay applies: kernels, not gains or biases. */
 function decayMask({ tf }: Ops, trained: readonly Parameter[]): Tensor1D {
   return tf.concat1d(
@@ -77,7 +89,7 @@ export function applyOptimizer(
 ): Update {
   const { tf } = ops
   const raw = flatten(ops, gradients)
-  const gradientNorm = tf.sqrt(tf.sum(tf.square(raw)))
+  const gradientNorm = globalNorm(ops, raw)
   const { clipNorm } = settings
   const gradient =
     clipNorm > 0

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { test as nodeTest } from 'node:test'
 import { createRandom } from '../../src/base/index.ts'
+import { globalNorm } from '../../src/train/optimizer.ts'
 import type {
   Engine,
   HostTensor,
@@ -186,6 +187,24 @@ export function engineSuite({ test, name, make, reference }: SuiteOptions): void
         assert.ok(relativeError(actual[key]!, expected[key]!) < 2e-5, `${key} relu=${relu}`)
       }
     }
+  })
+
+  test(`${name}: the norm of millions of numbers is that of a float64 sum`, async () => {
+    const engine = await make()
+    const step: Step = (ops, state, { x }) => ({
+      state,
+      out: { norm: globalNorm(ops, x as Tensor1D) },
+    })
+    const compiled = engine.compile(step, {})
+    // Not a multiple of a row; and fewer than one.
+    for (const size of [4_000_003, 5]) {
+      const random = createRandom(size)
+      const data = Float32Array.from({ length: size }, () => random.next())
+      const expected = Math.sqrt(data.reduce((sum, v) => sum + v * v, 0))
+      const norm = (await compiled.run({ x: { shape: [size], data } }))['norm']!.data[0]!
+      assert.ok(Math.abs(norm / expected - 1) < 2e-6, `${size}: ${norm}, not ${expected}`)
+    }
+    compiled.dispose()
   })
 
   test(`${name}: a compiled step keeps its state on the device and leaks nothing`, async () => {

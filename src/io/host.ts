@@ -49,6 +49,20 @@ export function processAlive(pid: number): boolean {
   }
 }
 
+/**
+ * When the process started, in clock ticks since boot (proc(5), field 22 of stat): together with its id
+ * it names one process, since ids come round again. Undefined where the system does not tell.
+ */
+export function processStart(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // The second field is the program's name, in brackets, and may hold blanks and brackets.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+  } catch {
+    return undefined
+  }
+}
+
 export interface HardwareFacts {
   readonly host: string
   readonly os: string

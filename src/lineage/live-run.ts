@@ -18,6 +18,7 @@ import {
   makeFolder,
   namesIn,
   processAlive,
+  processStart,
   readFileIfAny,
   writeFileAtomic,
   writeFileFast,
@@ -69,11 +70,14 @@ export function openLiveRun(
   makeFolder(folder)
   for (const [name, bytes] of Object.entries(files)) writeFileAtomic(join(folder, name), bytes)
   let record = first
+  const me = {
+    pid: process.pid,
+    start: processStart(process.pid),
+    host: hostname(),
+    boot: bootId(),
+  }
   const beat = (): void =>
-    writeFileFast(
-      join(folder, 'heartbeat.json'),
-      utf8(JSON.stringify({ pid: process.pid, host: hostname(), boot: bootId(), at: ctx.now() })),
-    )
+    writeFileFast(join(folder, 'heartbeat.json'), utf8(JSON.stringify({ ...me, at: ctx.now() })))
   beat()
   writeFileAtomic(join(folder, 'run.json'), encodeRunRecord(record))
   const timer = setInterval(beat, HEARTBEAT_MS)
@@ -134,9 +138,12 @@ function isBeating(bytes: Uint8Array | undefined, now: number): boolean {
     return false
   }
   if (!isRecord(beat)) return false
-  const { pid, host, boot, at } = beat
+  const { pid, start, host, boot, at } = beat
   if (host === hostname()) {
-    return boot === bootId() && typeof pid === 'number' && processAlive(pid)
+    if (boot !== bootId() || typeof pid !== 'number' || !processAlive(pid)) return false
+    // Another start is another process, which got the number of the one that is gone.
+    const startNow = processStart(pid)
+    return start === undefined || startNow === undefined || startNow === start
   }
   return typeof at === 'number' && now - at < STALE_MS
 }

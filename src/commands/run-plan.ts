@@ -204,6 +204,7 @@ export function* describeSplits(resolution: PinResolution): Iterable<string> {
   for (const split of ['train', 'val', 'test'] as const) {
     const facts = resolution.splits[split]
     const classes = Object.entries(facts.classes).map(([label, n]) => `${label} ${formatCount(n)}`)
+    if (facts.none !== undefined) classes.push(`no label ${formatCount(facts.none)}`)
     yield `${split.padEnd(6)}${plural(facts.images, 'image')} of ${plural(facts.patients, 'patient')}: ${classes.join(', ')}`
   }
 }

@@ -55,14 +55,15 @@ export function drawFunction(ops: readonly AugmentOp[], random: Random): Augment
 /**
  * The functions of one minority class: as many as the configuration says, drawn once from the seed, so
  * that the run record can list them. Each does at least one operation.
+ * @param label null: the class of no label; no label is empty, so its functions are its own
  */
 export function classFunctions(
   config: AugmentConfig,
   seed: number,
-  label: string,
+  label: string | null,
 ): readonly AugmentFunction[] {
   return Array.from({ length: config.functionsPerClass }, (_, k) => {
-    const random = createRandom(seedOf(seed, 'function', label, k))
+    const random = createRandom(seedOf(seed, 'function', label ?? '', k))
     for (let tries = 0; tries < 100; tries++) {
       const f = drawFunction(config.ops, random)
       if (f !== IDENTITY) return f

@@ -89,18 +89,24 @@ export function createBatchSource(options: SourceOptions): BatchSource {
 const plainItems = (samples: readonly PinnedSample[]): readonly Item[] =>
   samples.map((_s, index) => ({ index, copy: 0 }))
 
-/** How many images of the train split have each class; a binary task has two, one of them "none". */
-export function classMembers(
+interface ClassMembers {
+  /** null: the images with no label, which a binary task has as its second class. */
+  readonly label: string | null
+  /** Indices in the split. */
+  readonly members: readonly number[]
+}
+
+function classMembers(
   task: Task,
   labels: readonly string[],
   samples: readonly PinnedSample[],
-): readonly { readonly label: string; readonly members: readonly number[] }[] {
-  const classes = labels.map((label, k) => ({
+): readonly ClassMembers[] {
+  const classes: ClassMembers[] = labels.map((label, k) => ({
     label,
     members: samples.flatMap((s, i) => (s.y[k] === 1 ? [i] : [])),
   }))
   if (task === 'binary') {
-    classes.push({ label: 'none', members: samples.flatMap((s, i) => (s.y[0] === 0 ? [i] : [])) })
+    classes.push({ label: null, members: samples.flatMap((s, i) => (s.y[0] === 0 ? [i] : [])) })
   }
   return classes
 }
@@ -109,7 +115,7 @@ export function classMembers(
 export function minorityClasses(
   options: Pick<SourceOptions, 'task' | 'labels' | 'samples'>,
   augment: AugmentConfig,
-): readonly { readonly label: string; readonly members: readonly number[] }[] {
+): readonly ClassMembers[] {
   const classes = classMembers(options.task, options.labels, options.samples)
   const largest = Math.max(...classes.map((c) => c.members.length))
   return classes.filter(

@@ -177,13 +177,16 @@ export function describeAugmentation(
   if (augment.applyTo !== 'minority') return { applyTo: augment.applyTo }
   const samples = options.samples.filter((s) => s.split === 'train')
   const classes = minorityClasses({ task, labels, samples }, augment)
+  const facts = ({ label, members }: (typeof classes)[number]): unknown => ({
+    images: members.length,
+    functions: classFunctions(augment, seed, label),
+  })
+  const none = classes.find(({ label }) => label === null)
   return {
     applyTo: 'minority',
     classes: Object.fromEntries(
-      classes.map(({ label, members }) => [
-        label,
-        { images: members.length, functions: classFunctions(augment, seed, label) },
-      ]),
+      classes.flatMap((c) => (c.label === null ? [] : [[c.label, facts(c)]])),
     ),
+    ...(none === undefined ? {} : { none: facts(none) }),
   }
 }

@@ -29,8 +29,10 @@ import type { PinnedSample, SplitName } from './types.ts'
 export interface SplitFacts {
   readonly images: number
   readonly patients: number
-  /** Images with each label; in binary and multilabel tasks also those with none. */
+  /** Images with each label. */
   readonly classes: Readonly<Record<string, number>>
+  /** Images with no label, in binary and multilabel tasks. Not a class: a label may have any name. */
+  readonly none?: number
 }
 
 /** A pin: what a run trains on, resolved to images in order. */
@@ -269,10 +271,14 @@ function factsOf(
   task: TrainConfig['task'],
 ): SplitFacts {
   const members = samples.filter((s) => s.split === split)
-  const classes: Record<string, number> = {}
-  for (const [k, label] of labels.entries())
-    classes[label] = members.filter((m) => m.y[k] === 1).length
-  if (task !== 'multiclass')
-    classes['none'] = members.filter((m) => m.y.every((v) => v === 0)).length
-  return { images: members.length, patients: new Set(members.map((m) => m.group)).size, classes }
+  const classes = Object.fromEntries(
+    labels.map((label, k) => [label, members.filter((m) => m.y[k] === 1).length]),
+  )
+  const none = members.filter((m) => m.y.every((v) => v === 0)).length
+  return {
+    images: members.length,
+    patients: new Set(members.map((m) => m.group)).size,
+    classes,
+    ...(task === 'multiclass' ? {} : { none }),
+  }
 }

@@ -103,25 +103,26 @@ export async function engineFindings(
     { group, name: 'wasm', state: 'ok', detail: 'comes with cxv, runs wherever Node runs' },
   ]
   const engines = findEngines(ctx.env)
-  for (const { name, version, folder, module } of engines) {
+  const driver = driverPart(gpuFacts(ctx.env))
+  for (const { name, version, folder, module, cuda } of engines) {
     try {
       const check = train ? await checkEngine(ctx, module) : undefined
-      const detail = check === undefined ? folder : `trains on the ${check.device}: ${folder}`
+      const here = cuda && !driver.ok ? `on the CPU, without a driver: ${folder}` : folder
+      const detail =
+        check === undefined ? here : `trains on the ${check.device.toUpperCase()}: ${folder}`
       found.push({ group, name, state: 'ok', detail: `TensorFlow ${version}, ${detail}` })
     } catch (error) {
       ctx.signal.throwIfAborted()
       const [why] = (error as Error).message.split('\n')
-      const cuda = name === 'tensorflow-cuda' ? ' --cuda' : ''
-      const mend = `cxv engine add tensorflow${cuda} --force`
+      const mend = `cxv engine add tensorflow${cuda ? ' --cuda' : ''} --force`
       found.push({ group, name, state: 'lacks', detail: why ?? 'does not train', mend })
     }
   }
-  if (!engines.some(({ name }) => name === 'tensorflow')) {
+  if (engines.length === 0) {
     const detail = 'not set up; it trains several times faster than wasm'
     const mend = 'cxv engine add tensorflow'
     found.push({ group, name: 'tensorflow', state: 'could', detail, mend })
   }
-  const driver = driverPart(gpuFacts(ctx.env))
   found.push({
     group,
     name: 'gpu',

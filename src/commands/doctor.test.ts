@@ -14,6 +14,7 @@ import {
 import { command as engineAdd } from './engine-add.ts'
 import { command as engineList } from './engine-list.ts'
 import { command as engineRemove } from './engine-remove.ts'
+import { chooseEngine } from './run-engine.ts'
 import type { CommandContext } from './types.ts'
 
 function context(t: TestContext): CommandContext & { readonly cwd: string } {
@@ -38,17 +39,18 @@ const plain = {
   yellow: String,
 }
 
-function putEngine(ctx: CommandContext, source: string): void {
-  const folder = join(ctx.env['CXV_ENGINES_DIR'] ?? '', 'tensorflow-2.20.0')
+function putEngine(ctx: CommandContext, source: string, cuda = false): void {
+  const name = cuda ? 'tensorflow-cuda' : 'tensorflow'
+  const folder = join(ctx.env['CXV_ENGINES_DIR'] ?? '', `${name}-2.20.0`)
   const module = join(folder, 'node_modules', '@tensorflow', 'tfjs-node')
   mkdirSync(module, { recursive: true })
   writeFileSync(join(module, 'package.json'), '{"main":"index.js"}')
   writeFileSync(join(module, 'index.js'), source)
   const record = {
     format: 1,
-    name: 'tensorflow',
+    name,
     version: '2.20.0',
-    cuda: false,
+    cuda,
     recipe: 'wheel',
     module: 'node_modules/@tensorflow/tfjs-node',
     bytes: 12,
@@ -75,6 +77,30 @@ test('an engine that was set up is told, one that does not train is lacking', as
   assert.equal(named(await engineFindings(ctx, false), 'tensorflow')?.state, 'ok')
   const broken = named(await engineFindings(ctx, true), 'tensorflow')
   assert.deepEqual([broken?.state, broken?.mend], ['lacks', 'cxv engine add tensorflow --force'])
+})
+
+/** What the engine's port asks of tfjs-node when it is opened. */
+const ON_THE_CPU = `module.exports = {
+  setBackend: async () => true,
+  getBackend: () => 'tensorflow',
+  backend: () => ({ isUsingGpuDevice: false, binding: { TF_Version: '2.20.0' } }),
+  customGrad: (f) => f,
+}`
+
+test('an engine with CUDA on a machine without a GPU is told as what it is: on the CPU', async (t) => {
+  const ctx = context(t)
+  putEngine(ctx, ON_THE_CPU, true)
+  for (const requested of ['auto', 'tensorflow'] as const) {
+    const { engine, reason } = await chooseEngine(ctx, requested)
+    assert.match(engine.describe.text, /on CPU/)
+    assert.match(reason, /TensorFlow 2\.20\.0, CPU/)
+  }
+  const findings = await engineFindings(ctx, false)
+  assert.equal(named(findings, 'tensorflow'), undefined)
+  if (named(findings, 'gpu')?.state === 'ok') return t.skip('this machine has a GPU')
+  assert.match(named(findings, 'tensorflow-cuda')?.detail ?? '', /on the CPU/)
+  const listed = await engineList.execute(ctx, { _: {} })
+  assert.match([...listed.text(plain)].join('\n'), /on the CPU here/)
 })
 
 test('a repository is looked at from any folder in it, and its damage is named', (t) => {

@@ -1,5 +1,6 @@
 import { formatBytes } from '../base/index.ts'
 import { enginesFolder, findEngines, readEngineRecord } from './engine-find.ts'
+import { driverPart, gpuFacts } from './engine-parts.ts'
 import { defineCommand, erase } from './types.ts'
 
 interface Row {
@@ -20,6 +21,7 @@ export const command = erase(
       'Lists what can train here. `engine: auto` in train.yaml takes the first. wasm and cpu come with cxv; tensorflow is set up by `cxv engine add`.',
     options: {},
     run(ctx): Promise<{ readonly root: string; readonly engines: readonly Row[] }> {
+      const gpu = driverPart(gpuFacts(ctx.env)).ok
       const added = findEngines(ctx.env).map(({ name, version, folder, cuda }): Row => {
         const record = readEngineRecord(folder)
         return {
@@ -29,7 +31,11 @@ export const command = erase(
           cuda,
           recipe: record?.recipe ?? 'wheel',
           bytes: record?.bytes ?? 0,
-          what: cuda ? 'TensorFlow on an NVIDIA GPU' : 'TensorFlow on the CPU',
+          what: !cuda
+            ? 'TensorFlow on the CPU'
+            : gpu
+              ? 'TensorFlow on an NVIDIA GPU'
+              : 'TensorFlow with CUDA, on the CPU here: there is no NVIDIA driver',
         }
       })
       const builtIn = (name: string, what: string): Row => ({

@@ -39,8 +39,15 @@ export async function chooseEngine(
         ? { name, tensorflowModule: found.module, threads }
         : { name },
     )
-    ctx.emit({ type: 'note', message: reason })
-    return { engine, reason }
+    // What was set up for a GPU runs on the CPU where there is none: only the open engine knows.
+    const told =
+      name === 'tensorflow'
+        ? explainEngineChoice(requested, {
+            tensorflow: { version: found?.version ?? '', device: engine.describe.device },
+          }).reason
+        : reason
+    ctx.emit({ type: 'note', message: told })
+    return { engine, reason: told }
   } catch (error) {
     if (requested !== 'auto' || name === 'wasm') throw engineFailed(name, error)
     const fallback = `engine: wasm (tensorflow is set up but does not start: ${firstLine(error)}; \`cxv doctor\`)`

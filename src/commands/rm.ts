@@ -7,7 +7,7 @@ export const command = erase(
     name: 'rm',
     summary: 'Stop tracking files, and delete them from the work tree',
     description:
-      'The next commit no longer holds them. Earlier commits still do. A file whose bytes are in no version is not deleted without --force.',
+      'The next commit no longer holds them. Earlier commits still do. A file whose bytes are not in the current one, or are only staged, is not deleted without --force.',
     examples: [
       ['cxv rm images/00000013_005.png', ''],
       ['cxv rm --cached images', 'keep the files on disk'],
@@ -18,7 +18,7 @@ export const command = erase(
       force: {
         type: 'boolean',
         alias: 'f',
-        describe: 'Delete files with changes that are in no version',
+        describe: 'Delete files with changes that are not committed',
       },
     },
     async run(ctx, args) {

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path'
-import { type Context, CxvError, plural } from '../base/index.ts'
+import { type Context, CxvError, plural, startTask } from '../base/index.ts'
 import { fileAndFolder } from '../history/index.ts'
-import { removeEmptyFolders, removePath } from '../io/index.ts'
+import { nextTurn, removeEmptyFolders, removePath } from '../io/index.ts'
 import { refuseLinks } from './add.ts'
 import { checkoutRows } from './checkout.ts'
 import { hashFile } from './hash.ts'
@@ -31,8 +31,9 @@ function rowsAt(rows: readonly ManifestRow[], paths: readonly string[]): readonl
 }
 
 /**
- * Stages the removal of files and deletes them from disk, unless `keepFiles`.
- * @throws CxvError LOCAL_CHANGES when a file's bytes are in no version and `force` is not given
+ * Deletes files from disk, unless `keepFiles`, and stages their removal. Stopped on the way, it is
+ * finished by calling it again: what was deleted is still tracked then.
+ * @throws CxvError LOCAL_CHANGES when a file's bytes are not in HEAD and `force` is not given
  */
 export async function unstagePaths(
   ctx: Context,
@@ -45,7 +46,6 @@ export async function unstagePaths(
     const rows = rowsAt(await repo.stagedRows(), paths)
     const { commit } = await repo.history.head()
     const head = await repo.history.manifest(commit, { asWritten: true })
-    const inHead = new Set(head.map((row) => row.path))
     const present = options.keepFiles
       ? []
       : rows.filter((row) => {
@@ -53,37 +53,67 @@ export async function unstagePaths(
           refuseLinks(repo.root, row.path)
           return statOf(join(repo.root, row.path)) !== undefined
         })
-    if (!options.force) {
-      const changed = present.filter((row) => {
-        ctx.signal.throwIfAborted()
-        return hashFile(join(repo.root, row.path)) !== row.id
-      })
-      if (changed.length > 0) {
-        throw new CxvError(
-          'LOCAL_CHANGES',
-          `${plural(changed.length, 'file')} changed since it was added: ${changed
-            .slice(0, 5)
-            .map((r) => r.path)
-            .join(', ')}`,
-          {
-            hint: '`cxv add` keeps the change, --cached leaves the file on disk, --force deletes it',
-            data: { paths: changed.slice(0, 1000).map((r) => r.path) },
-          },
-        )
-      }
-    }
+    if (!options.force) await refuseUncommitted(ctx, repo, present, head)
+    await eachFile(ctx, 'deleting', present, ({ path }) => {
+      removePath(join(repo.root, path))
+      removeEmptyFolders(dirname(join(repo.root, path)), repo.root)
+    })
+    const inHead = new Set(head.map((row) => row.path))
     await store.cache.write([
       ...rows.map(({ path }) =>
         inHead.has(path) ? stageChange({ path, change: 'remove' }) : unstageChange(path),
       ),
       ...rows.map(({ path }) => statChange(path, undefined)),
     ])
-    for (const { path } of present) {
-      removePath(join(repo.root, path))
-      removeEmptyFolders(dirname(join(repo.root, path)), repo.root)
-    }
     return { removed: rows.map((row) => row.path), deleted: present.length }
   })
+}
+
+/** The stage is no version: with its entry gone, no verb finds what it held. */
+async function refuseUncommitted(
+  ctx: Context,
+  repo: Repository,
+  rows: readonly ManifestRow[],
+  head: readonly ManifestRow[],
+): Promise<void> {
+  const committed = new Set<string>(head.map((row) => row.id))
+  const lost: string[] = []
+  await eachFile(ctx, 'checking files', rows, (row) => {
+    const here = hashFile(join(repo.root, row.path))
+    if (!committed.has(row.id) || here === undefined || !committed.has(here)) lost.push(row.path)
+  })
+  if (lost.length === 0) return
+  throw new CxvError(
+    'LOCAL_CHANGES',
+    `no commit has the bytes of ${plural(lost.length, 'file')}: ${lost.slice(0, 5).join(', ')}${lost.length > 5 ? ', ...' : ''}`,
+    {
+      hint: '`cxv commit` them first, or `cxv restore --staged` to unstage them; --cached leaves the files on disk, --force loses them',
+      data: { paths: lost.slice(0, 1000), count: lost.length },
+    },
+  )
+}
+
+const FILES_IN_A_TURN = 200
+
+/** Calls it for each, counting, and stops when told to. */
+async function eachFile(
+  ctx: Context,
+  title: string,
+  rows: readonly ManifestRow[],
+  work: (row: ManifestRow) => void,
+): Promise<void> {
+  if (rows.length === 0) return
+  const task = startTask(ctx, title, 'files', rows.length)
+  try {
+    for (const [i, row] of rows.entries()) {
+      if (i % FILES_IN_A_TURN === 0) await nextTurn()
+      ctx.signal.throwIfAborted()
+      work(row)
+      task.advance(1)
+    }
+  } finally {
+    task.end()
+  }
 }
 
 /**

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createRandom } from '../base/index.ts'
 import type { AugmentConfig, AugmentOp } from '../format/types.ts'
-import { type AugmentFunction, applyFunction, classFunctions, drawFunction } from './augment.ts'
+import {
+  applyGeometry,
+  applyIntensity,
+  type AugmentFunction,
+  classFunctions,
+  drawFunction,
+} from './augment.ts'
 
 const NOTHING: AugmentFunction = {
   angle: 0,
@@ -18,7 +24,7 @@ const SHAPE = [SIDE, SIDE, 1] as const
 const KNOWN = Float32Array.from({ length: SIDE * SIDE }, (_, i) => 0.2 + (0.6 * i) / 24)
 
 const apply = (f: Partial<AugmentFunction>, image = KNOWN): Float32Array =>
-  applyFunction(image, SHAPE, { ...NOTHING, ...f })
+  applyIntensity(applyGeometry(image, SHAPE, { ...NOTHING, ...f }), { ...NOTHING, ...f })
 const meanOf = (x: Float32Array): number => x.reduce((a, b) => a + b, 0) / x.length
 
 /** Each pixel must be the known image's at the place that `from` names. */
@@ -89,7 +95,7 @@ test('contrast scales about the mean and leaves it', () => {
 
 test('channels move together; nothing to do gives an equal copy', () => {
   const colours = Float32Array.from({ length: SIDE * SIDE * 3 }, (_, i) => (i % 3) / 4 + 0.1)
-  const out = applyFunction(colours, [SIDE, SIDE, 3], { ...NOTHING, angle: 0.3, shiftX: 0.2 })
+  const out = applyGeometry(colours, [SIDE, SIDE, 3], { ...NOTHING, angle: 0.3, shiftX: 0.2 })
   for (const [i, v] of out.entries()) assert.ok(Math.abs(v - ((i % 3) / 4 + 0.1)) < 1e-6)
   const same = apply({})
   assert.deepEqual(same, KNOWN)

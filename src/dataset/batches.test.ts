@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { contentId } from '../base/index.ts'
 import type { AugmentConfig, BalanceConfig, ImageConfig } from '../format/types.ts'
-import { applyFunction, classFunctions } from './augment.ts'
+import { applyGeometry, applyIntensity, classFunctions } from './augment.ts'
 import { createBatchSource, minorityClasses, type SourceOptions } from './batches.ts'
 import { describeAugmentation } from './open.ts'
 import type { Batch, BatchSource, PinnedSample } from './types.ts'
@@ -147,7 +147,9 @@ test('minority: ten functions for each class under the threshold, a copy of each
     for (const copy of copies) assert.deepEqual(copy.y, y)
     const wanted = [
       scaled(i),
-      ...(y[0] === 1 ? functions.map((f) => applyFunction(scaled(i), [SIDE, SIDE, 1], f)) : []),
+      ...(y[0] === 1
+        ? functions.map((f) => applyIntensity(applyGeometry(scaled(i), [SIDE, SIDE, 1], f), f))
+        : []),
     ]
     const keys = (of: readonly Float32Array[]): string[] => of.map((x) => x.join()).sort()
     assert.deepEqual(keys(copies.map(({ x }) => x)), keys(wanted), `image ${i}`)
@@ -160,14 +162,14 @@ test('minority: ten functions for each class under the threshold, a copy of each
 test('minority: a class at the threshold is none; the record lists what was done', () => {
   const augment = { ...NO_AUGMENT, applyTo: 'minority' } as const
   const options = { task: 'binary', labels: ['Effusion'], samples: BINARY } as const
-  const at = (minorityBelow: number): readonly string[] =>
+  const at = (minorityBelow: number): readonly (string | null)[] =>
     minorityClasses(options, { ...augment, minorityBelow }).map(({ label }) => label)
   assert.deepEqual(at(7 / 16), [])
   assert.deepEqual(at(7 / 16 + 0.001), ['Effusion'])
   const rare = BINARY.map((s) => ({ ...s, y: [1 - s.y[0]!] }))
   assert.deepEqual(
     minorityClasses({ ...options, samples: rare }, augment).map((c) => [c.label, c.members.length]),
-    [['none', 7]],
+    [[null, 7]],
   )
   const said = describeAugmentation({ ...options, augment, seed: 7 })
   assert.deepEqual(said, {

@@ -140,11 +140,11 @@ function portsOf(live: LiveRun, keepLast: number): TrainPorts {
       for (const old of kept().slice(0, -keepLast)) removePath(join(folder, old))
       return Promise.resolve()
     },
-    async loadCheckpoint() {
-      const newest = kept().at(-1)
-      return newest === undefined
-        ? undefined
-        : readFileIfAny(join(folder, newest), MAX_CHECKPOINT_BYTES)
+    async *loadCheckpoints() {
+      for (const name of kept().reverse()) {
+        const bytes = await readFileIfAny(join(folder, name), MAX_CHECKPOINT_BYTES)
+        if (bytes !== undefined) yield bytes
+      }
     },
     log(row: LogRow) {
       live.logMetrics({ ...row })

@@ -70,7 +70,7 @@ export function encodeCheckpoint({ engine, config, cursor, state, best }: Checkp
 export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const invalid = (what: string, cause?: unknown): CxvError =>
     new CxvError('CHECKPOINT_INVALID', `the checkpoint cannot be used: ${what}`, {
-      hint: 'resume from an older checkpoint, or start the run again',
+      hint: 'start the run again with `cxv run`; `checkpoint.keep_last` keeps more of them',
       ...(cause === undefined ? {} : { cause }),
     })
   let decoded: ReturnType<typeof decodeWeights>

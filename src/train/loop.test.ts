@@ -35,7 +35,9 @@ function memory(): Memory {
     saved,
     rows,
     saveCheckpoint: async (name, bytes) => void saved.push({ name, bytes }),
-    loadCheckpoint: async () => saved.at(-1)?.bytes,
+    async *loadCheckpoints() {
+      for (const { bytes } of [...saved].reverse()) yield bytes
+    },
     log: async (row) => void rows.push(row),
   }
 }
@@ -173,6 +175,26 @@ test('a finished run resumed from its last checkpoint only evaluates', async () 
   const again = await run({ engine, ports, resume: true })
   assert.deepEqual(essence(again), essence(whole))
   assert.equal(ports.rows.length, 3)
+})
+
+test('a damaged checkpoint is passed over with a warning for the one before it', async () => {
+  const engine = await openEngine({ name: 'wasm' })
+  const ports = memory()
+  const whole = await run({ engine, ports })
+  const tear = (n: number): void => {
+    ports.saved.at(n)!.bytes.fill(0, 40)
+  }
+  tear(-1)
+  const ctx = testContext()
+  const resumed = await run({ engine, ports, resume: true, ctx })
+  assert.deepEqual(essence(resumed), essence(whole))
+  assert.equal(resumed.resumedFrom?.step, 12)
+  const codes = ctx.events.flatMap((event) => (event.type === 'warn' ? [event.code] : []))
+  assert.deepEqual(codes, ['CHECKPOINT_INVALID'])
+  for (const n of ports.saved.keys()) tear(n)
+  await assert.rejects(run({ engine, ports, resume: true }), (error) =>
+    isCxvError(error, 'CHECKPOINT_INVALID'),
+  )
 })
 
 test('resume refuses other settings, other data and another engine, naming them', async () => {

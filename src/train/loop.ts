@@ -1,6 +1,12 @@
 import { CxvError, isCxvError, startTask, type Context, type Task } from '../base/index.ts'
 import type { Batch, TrainingData } from '../dataset/types.ts'
-import { assertSameRun, decodeCheckpoint, encodeCheckpoint, type Cursor } from './checkpoint.ts'
+import {
+  assertSameRun,
+  type Checkpoint,
+  type Cursor,
+  decodeCheckpoint,
+  encodeCheckpoint,
+} from './checkpoint.ts'
 import { evaluate } from './evaluate.ts'
 import { epochMetrics, isBetter, isExhausted } from './epoch.ts'
 import { initialise, type Model } from './layers.ts'
@@ -26,7 +32,7 @@ export interface TrainRequest {
   readonly ports: TrainPorts
   /** What else must not change on resume: the sample list's id. */
   readonly identity: string
-  /** Go on from `ports.loadCheckpoint()`; without one, start. */
+  /** Go on from the newest of `ports.loadCheckpoints()` that can be read; without any, start. */
   readonly resume?: boolean
 }
 
@@ -97,7 +103,7 @@ const START: Cursor = {
  * @throws {INTERRUPTED} on ctx.signal, after a checkpoint was saved
  * @throws {TRAINING_DIVERGED} a loss or gradient that is not finite
  * @throws {RUN_MISMATCH} resumed with other settings, data or engine
- * @throws {CHECKPOINT_INVALID} the checkpoint is damaged
+ * @throws {CHECKPOINT_INVALID} every checkpoint is damaged
  */
 export async function train(ctx: Context, request: TrainRequest): Promise<TrainResult> {
   const { settings, data, engine } = request
@@ -112,7 +118,7 @@ export async function train(ctx: Context, request: TrainRequest): Promise<TrainR
   }
   const config = runConfig(request)
   const start = initialise(model.parameters, settings.seed)
-  const resumed = request.resume === true ? await load(request, config) : undefined
+  const resumed = request.resume === true ? await load(ctx, request, config) : undefined
   const position: Position = { cursor: resumed?.cursor ?? START, best: resumed?.best }
   const step = createTrainStep(model, createLoss(settings, posWeight), settings.optimizer)
   const trainer = engine.compile(step, {
@@ -166,12 +172,28 @@ function runConfig({ settings, data, identity }: TrainRequest): Readonly<Record<
   }
 }
 
-async function load(request: TrainRequest, config: Readonly<Record<string, unknown>>) {
-  const bytes = await request.ports.loadCheckpoint()
-  if (bytes === undefined) return undefined
-  const checkpoint = decodeCheckpoint(bytes)
-  assertSameRun(checkpoint, config, request.engine.name)
-  return checkpoint
+async function load(
+  ctx: Context,
+  request: TrainRequest,
+  config: Readonly<Record<string, unknown>>,
+): Promise<Checkpoint | undefined> {
+  let damage: CxvError | undefined
+  for await (const bytes of request.ports.loadCheckpoints()) {
+    let checkpoint: Checkpoint
+    try {
+      checkpoint = decodeCheckpoint(bytes)
+    } catch (error) {
+      if (!isCxvError(error, 'CHECKPOINT_INVALID')) throw error
+      damage = error
+      const message = `${error.message}; trying the one before it`
+      ctx.emit({ type: 'warn', code: error.code, message })
+      continue
+    }
+    assertSameRun(checkpoint, config, request.engine.name)
+    return checkpoint
+  }
+  if (damage !== undefined) throw damage
+  return undefined
 }
 
 async function restore(trainer: CompiledStep, state: HostTensors): Promise<void> {

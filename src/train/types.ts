@@ -160,7 +160,7 @@ export interface LogRow extends HistoryRow {
 export interface TrainPorts {
   /** Durable when it resolves. Names sort by time: `epoch-00003-step-000042`. */
   saveCheckpoint(name: string, bytes: Uint8Array): Promise<void>
-  /** The newest checkpoint, when the run resumes. */
-  loadCheckpoint(): Promise<Uint8Array | undefined>
+  /** The checkpoints that are kept, newest first, when the run resumes. */
+  loadCheckpoints(): AsyncIterable<Uint8Array>
   log(row: LogRow): Promise<void>
 }

@@ -5,6 +5,7 @@ import { VERBS, type VerbEntry } from '../commands/index.ts'
 import type { AnyCommand, CommandContext, Outcome, TextStyle } from '../commands/types.ts'
 import { cxvVersion, fileSystemError } from '../io/index.ts'
 import { parseArgs } from './argv.ts'
+import { firstFailure } from './failure.ts'
 import { familyHelp, topHelp } from './help.ts'
 import {
   jsonRenderer,
@@ -116,8 +117,9 @@ async function execute(
     quieten()
     await print(outcome, mode)
     return outcome.exit
-  } catch (error) {
+  } catch (raw) {
     quieten()
+    const error = firstFailure(raw)
     return report(
       aborter.signal.aborted && !isCxvError(error) ? aborter.signal.reason : error,
       mode.wantsJson,

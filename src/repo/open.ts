@@ -82,7 +82,8 @@ async function openAt(ctx: Context, root: string): Promise<Repository> {
     async releaseStore() {
       const open = store
       store = undefined
-      if (open !== undefined) await (await open).close()
+      // One that could not be opened has nothing to close, and was reported to who asked for it.
+      await (await open?.catch(() => undefined))?.close()
     },
     config: () => readConfig(folder),
     async updateConfig(change) {

@@ -68,12 +68,14 @@ export async function walkWorkTree(
   options: WalkOptions,
 ): Promise<Scan['skipped']> {
   const task = walkTask(ctx, options.expected)
+  let met = 0
   try {
     const judge = createJudge(root, {
       ...options,
       onFile(path, facts, at) {
         options.onFile(path, facts, at)
-        task.advance(1)
+        // The clock is read once for so many files.
+        if (++met % STEP_FILES === 0) task.advance(STEP_FILES)
       },
     })
     const rules = await openIgnoreRules(root)
@@ -83,9 +85,12 @@ export async function walkWorkTree(
     await judge.enterHidden(walk)
     return judge.skipped
   } finally {
+    task.advance(met % STEP_FILES)
     task.end()
   }
 }
+
+const STEP_FILES = 256
 
 const walkTask = (ctx: Context, expected: number | undefined): Task =>
   startTask(ctx, 'looking at files', 'files', expected)

@@ -45,8 +45,8 @@ import type { CommitFacts, DatasetCommit, History, Person } from './types.ts'
 export interface HistoryOptions {
   /** For waiting on the lock of the refs, and the clock of the reflog. */
   readonly ctx?: Context
-  /** Who moves the refs, for the reflog. */
-  readonly person?: Person
+  /** Who moves the refs, for the reflog: asked only when one moves. */
+  readonly person?: () => Promise<Person>
 }
 
 const quietContext = (): Context => ({
@@ -103,7 +103,7 @@ export function openHistory(folder: string, options: HistoryOptions = {}): Promi
   const objects = openObjects(folder)
   const commits = openCommits(objects)
   const manifests = openManifests(objects)
-  const person = options.person ?? { name: 'cxv', email: 'cxv@localhost' }
+  const person = options.person ?? (() => Promise.resolve({ name: 'cxv', email: 'cxv@localhost' }))
   const refs = openRefs(folder, options.ctx ?? quietContext(), person)
   return Promise.resolve(compose({ folder, objects, commits, manifests, refs }))
 }

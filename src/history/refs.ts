@@ -46,7 +46,7 @@ const MAX_SYMBOLIC = 5
 
 type RefValue = { readonly id: CommitId } | { readonly symbolic: string }
 
-export function openRefs(folder: string, ctx: Context, author: Person): Refs {
+export function openRefs(folder: string, ctx: Context, author: () => Promise<Person>): Refs {
   async function readValue(name: string): Promise<RefValue | undefined> {
     const bytes = await readFileIfAny(join(folder, name), MAX_REF_BYTES)
     if (bytes === undefined) return undefined
@@ -120,9 +120,14 @@ export function openRefs(folder: string, ctx: Context, author: Person): Refs {
     }
   }
 
-  function log(name: string, from: CommitId | null, to: CommitId, reason: string): void {
+  async function log(
+    name: string,
+    from: CommitId | null,
+    to: CommitId,
+    reason: string,
+  ): Promise<void> {
     const now = ctx.now()
-    const who = signature(author, now, new Date(now).getTimezoneOffset())
+    const who = signature(await author(), now, new Date(now).getTimezoneOffset())
     const why = reason.replace(/\s+/g, ' ').trim()
     appendLineDurable(join(folder, 'logs', name), `${from ?? NO_COMMIT} ${to} ${who}\t${why}`)
   }
@@ -133,7 +138,7 @@ export function openRefs(folder: string, ctx: Context, author: Person): Refs {
       const before = await head()
       const to = isCommitId(target) ? target : await ref(target)
       // git's order: the log first, so that no move goes unlogged.
-      if (to !== null) log('HEAD', before.commit, to, reason)
+      if (to !== null) await log('HEAD', before.commit, to, reason)
       const text = isCommitId(target) ? target : `ref: ${target}`
       writeFileAtomic(join(folder, 'HEAD'), utf8(`${text}\n`))
     })
@@ -157,8 +162,8 @@ export function openRefs(folder: string, ctx: Context, author: Person): Refs {
       if (current === to) return
       const at = await head()
       // As git: tags have no log, which must name commits and a tag may be an object of its own.
-      if (!name.startsWith('refs/tags/')) log(name, current, to, reason)
-      if (at.branch === name) log('HEAD', current, to, reason)
+      if (!name.startsWith('refs/tags/')) await log(name, current, to, reason)
+      if (at.branch === name) await log('HEAD', current, to, reason)
       // A leftover beside it would be a ref of its own.
       writeFileAtomic(
         join(folder, name),

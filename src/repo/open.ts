@@ -51,7 +51,7 @@ export async function initRepository(
     })
   }
   makeFolder(dir)
-  await createHistory(join(dir, 'git'), options.branch)
+  await createHistory(join(dir, 'git'), options.branch, { ctx })
   await createStore(dir)
   // The configuration comes last: a folder without one is no repository yet, and init can be run again.
   writeConfig(dir, EMPTY_CONFIG)
@@ -61,7 +61,10 @@ export async function initRepository(
 async function openAt(ctx: Context, root: string): Promise<Repository> {
   const folder = join(root, FOLDER)
   await readConfig(folder)
-  const history: History = await openHistory(join(folder, 'git'))
+  let person: Promise<Person> | undefined
+  // git is asked once, and only by what records a person: starting it takes longer than many a verb.
+  const who = (): Promise<Person> => (person ??= identity(root))
+  const history: History = await openHistory(join(folder, 'git'), { ctx, person: who })
   let store: Promise<Store> | undefined
   let lock: Lock | undefined
   let depth = 0
@@ -93,7 +96,7 @@ async function openAt(ctx: Context, root: string): Promise<Repository> {
         return next
       })
     },
-    identity: () => identity(root),
+    identity: who,
     async withWriteLock(what, fn) {
       if (depth === 0) lock = await acquireLock(ctx, join(folder, 'lock'), what, WRITER_WAIT_MS)
       depth++

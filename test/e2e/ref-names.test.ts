@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { acquireLock } from '../../src/io/index.ts'
+import { openRepository } from '../../src/repo/index.ts'
 import { list, machine, program, text } from '../helpers/cli.ts'
 import { tempFolder } from '../helpers/temp.ts'
+import { workTree } from '../helpers/work-tree.ts'
 
 test('a name that branch refuses, or that could never be pushed, is refused wherever it is made', async (t) => {
   const top = tempFolder(t, 'names')
@@ -74,4 +77,44 @@ test('the reflog says who moved a ref', async (t) => {
   assert.match(log('refs/heads/main'), / Ada Tester <ada\.tester@example\.org> \d+ /)
   assert.match(log('refs/heads/other'), / Bob Tester <bob\.tester@example\.org> \d+ /)
   assert.match(log('HEAD').trim().split('\n').at(-1) ?? '', / Bob Tester </)
+})
+
+test('git is asked who moves a ref by verbs that move one alone', async (t) => {
+  const top = tempFolder(t, 'lazy')
+  const work = join(top, 'work')
+  const bin = join(top, 'bin')
+  for (const folder of [work, bin]) mkdirSync(folder)
+  const asked = join(top, 'asked')
+  writeFileSync(join(bin, 'git'), `#!/bin/sh\necho "$@" >> '${asked}'\necho From Git\n`, {
+    mode: 0o755,
+  })
+  const ada = machine(join(top, 'ada'), 'unused', { PATH: `${bin}:${process.env['PATH'] ?? ''}` })
+  delete ada.env['CXV_AUTHOR_NAME']
+  delete ada.env['CXV_AUTHOR_EMAIL']
+  await ada.ok(work, 'init')
+  writeFileSync(join(work, 'a.png'), 'a')
+  await ada.ok(work, 'add', '.')
+  for (const verb of ['status', 'ls', 'fsck']) await ada.ok(work, verb)
+  assert.ok(!existsSync(asked))
+  await ada.ok(work, 'commit', '-m', 'first')
+  assert.equal(readFileSync(asked, 'utf8').trim().split('\n').length, 2)
+  assert.match(readFileSync(join(work, '.cxv/git/logs/HEAD'), 'utf8'), / From Git </)
+})
+
+test('Ctrl-C ends the wait for the lock of the refs', async (t) => {
+  const top = tempFolder(t, 'wait')
+  const tree = await workTree(join(top, 'work'))
+  tree.write({ 'a.png': 'a' })
+  const commit = await tree.commit('first')
+  const lock = await acquireLock(
+    tree.ctx,
+    join(tree.root, '.cxv/git/cxv-refs.lock'),
+    'move a ref',
+    0,
+  )
+  const stop = new AbortController()
+  stop.abort(new Error('enough'))
+  await using repo = await openRepository({ ...tree.ctx, signal: stop.signal }, tree.root)
+  await assert.rejects(repo.history.casRef('refs/heads/x', null, commit, 'test'), /enough/)
+  lock.release()
 })

@@ -151,8 +151,9 @@ async function chooseMatch(
      group by 1 order by n desc, root limit 2`,
   )
   const best = folders[0]
-  if (best === undefined) return draft
-  if (folders.length === 1) return { ...draft, match: 'root', pathRoot: String(best[0]) }
+  if (best === undefined) return input.match === 'root' ? { ...draft, match: 'root' } : draft
+  if (folders.length === 1 || input.match === 'root')
+    return { ...draft, match: 'root', pathRoot: String(best[0]) }
   const { rows: clashes } = await session.query(
     `select count(*) from (select f.name from files f semi join ${quoteName(draft.name)} t on f.name = ${cell} group by 1 having count(*) > 1)`,
   )

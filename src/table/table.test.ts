@@ -60,6 +60,18 @@ test('how keys name files is found out', async (t) => {
   assert.equal(spread.report.declaration.match, 'basename')
   assert.equal(spread.report.matchedRows, 2)
 
+  const asked = await labelled(
+    t,
+    { ...images('images_001/', 'a', 'c'), ...images('images_002/', 'b') },
+    { match: 'root' },
+  )
+  const { match, pathRoot } = asked.report.declaration
+  assert.deepEqual([match, pathRoot, asked.report.matchedRows], ['root', 'images_001', 2])
+
+  const nowhere = await labelled(t, images('', 'x'), { match: 'root' })
+  assert.equal(nowhere.report.declaration.match, 'root')
+  assert.equal(nowhere.report.matchedRows, 0)
+
   const none = await labelled(t, images('', 'x'))
   assert.equal(none.report.declaration.match, 'none')
 

@@ -43,7 +43,7 @@ export async function readTrainConfig(
 /**
  * From configuration to pin: the commit, the images, their labels and splits. A changed work tree is
  * refused when the data is HEAD's, or committed aside (no branch moves) with `allowDirty`.
- * @throws CxvError DIRTY_TREE and whatever resolving a pin throws
+ * @throws CxvError DIRTY_TREE, SPLIT_INVALID and whatever resolving a pin throws
  */
 export async function planRun(
   ctx: CommandContext,
@@ -61,6 +61,7 @@ export async function planRun(
     })
   }
   const resolution = await resolvePin(ctx, repo, config, commit)
+  refuseUndefinedMonitor(config, resolution)
   const { branch } = await repo.history.head()
   const rev =
     config.data.rev === 'HEAD' && branch !== null
@@ -131,6 +132,22 @@ async function changesOnDisk(
     modified: unstaged.filter((u) => u.state === 'modified'),
     deleted: new Set(unstaged.filter((u) => u.state === 'deleted').map((u) => u.path)),
   }
+}
+
+/** @throws CxvError SPLIT_INVALID when the early stop would watch a figure that no epoch has */
+function refuseUndefinedMonitor(
+  { earlyStop }: TrainConfig,
+  { labels, samples }: PinResolution,
+): void {
+  if (earlyStop.monitor !== 'val/auroc_macro') return
+  const val = samples.filter(({ split }) => split === 'val')
+  const has = (k: number, value: number): boolean => val.some(({ y }) => y[k] === value)
+  if (labels.some((_, k) => has(k, 1) && has(k, 0))) return
+  throw new CxvError(
+    'SPLIT_INVALID',
+    `early_stop.monitor is val/auroc_macro, and no label has both classes among the ${plural(val.length, 'validation image')}`,
+    { hint: 'raise split.ratios.val, or set early_stop.monitor: val/loss' },
+  )
 }
 
 /** Commits tracked files as they are on disk, stage included, as a child of HEAD that no branch names. */

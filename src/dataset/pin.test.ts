@@ -101,7 +101,7 @@ test('a pin resolves to every image once, in order, the same again', async (t) =
     [40, 20, 14],
   )
   assert.equal(
-    sum((f) => f.classes['none'] ?? 0),
+    sum((f) => f.none ?? 0),
     26,
   )
   assert.deepEqual(JSON.parse(JSON.stringify(first.pin)), first.pin)

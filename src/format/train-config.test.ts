@@ -255,3 +255,18 @@ test('what is encoded parses back to the same configuration', async () => {
     { numRuns: 60, seed: 7 },
   )
 })
+
+test('an operation of augment.ops that is listed twice is refused', async () => {
+  const twice = 'augment.ops=[{op: rotate, degrees: [-5, 5]}, {op: zoom}, {op: rotate}]'
+  const source = `version: 1
+task: binary
+data: { table: t, group: g, label: { column: c } }
+`
+  await assert.rejects(parseTrainConfig(source, { sets: [twice] }), (error) => {
+    assert.ok(isCxvError(error, 'TRAIN_CONFIG_INVALID'))
+    assert.match(error.message, /augment\.ops \[2\] is a second rotate/)
+    return true
+  })
+  const once = 'augment.ops=[{op: zoom}, {op: rotate}]'
+  assert.equal((await parseTrainConfig(source, { sets: [once] })).augment.ops.length, 2)
+})

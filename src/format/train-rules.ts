@@ -208,6 +208,9 @@ function trainingRules(config: TrainConfig, put: Put, wrote: Wrote): void {
     put('augment.ops', `is empty, but augment.apply_to is ${augment.applyTo}`)
   }
   for (const [i, op] of augment.ops.entries()) {
+    if (augment.ops.findIndex((other) => other.op === op.op) < i) {
+      put('augment.ops', `[${i}] is a second ${op.op}; each operation is taken once`)
+    }
     const [key, range] =
       op.op === 'rotate'
         ? (['degrees', op.degrees] as const)

@@ -261,7 +261,7 @@ const augment = object('Random changes to training images, after the split', {
     10,
   ),
   ops: {
-    description: 'The operations, in this order',
+    description: 'The operations, each at most once; their order is fixed',
     type: 'array',
     maxItems: 50,
     items: {

@@ -26,6 +26,38 @@ test('without a terminal a task says a plain line every ten seconds, with rate a
   assert.deepEqual(lines, ['adding  500/1,000 files  50 %  550.0 MiB  50.0 MiB/s  11.0 s left\n'])
 })
 
+test('many short tasks in a row still say a plain line every ten seconds', () => {
+  let clock = 0
+  const lines: string[] = []
+  const renderer = plainRenderer(
+    (text) => lines.push(text),
+    () => clock,
+  )
+  for (let i = 0; i < 15; i++) {
+    const task = `t${i}`
+    renderer.emit({ ...START, task, title: `task ${i}` })
+    clock += 3_000
+    renderer.emit({ type: 'task.end', task, done: 1000 })
+  }
+  assert.deepEqual(
+    lines.map((line) => line.split('  ')[0]),
+    ['task 3', 'task 7', 'task 11'],
+  )
+})
+
+test('a task of one step shows how long it has gone on', () => {
+  let clock = 0
+  const lines: string[] = []
+  const renderer = plainRenderer(
+    (text) => lines.push(text),
+    () => clock,
+  )
+  renderer.emit({ ...START, title: 'compiling', unit: 'steps', total: 1 })
+  clock = 12_000
+  renderer.emit({ type: 'task.step', task: 't', done: 0, total: 1 })
+  assert.deepEqual(lines, ['compiling  12.0 s\n'])
+})
+
 test('a terminal gets one line redrawn, cleared before a note and at the end', () => {
   let clock = 0
   let screen = ''

@@ -23,7 +23,6 @@ interface Running {
   done: number
   bytes: number
   note: string | undefined
-  saidAt: number
   /** When its figures last came. */
   heardAt: number
 }
@@ -36,8 +35,14 @@ const SHOW_AFTER_MS = 500
 /** Figures older than this are shown with how long the task has been running. */
 const STALE_AFTER_MS = 1000
 
+/** A single step tells nothing until it is over, but that time passes. */
+const isOneStep = ({ unit, total }: Running): boolean => unit === 'steps' && total === 1
+
 /** `images 412/1,000  41 %  96.1 MiB  48.3 MiB/s  2.1 s left` */
 function progressLine(task: Running, now: number): string {
+  if (isOneStep(task)) {
+    return `${task.title}  ${formatDuration(now - task.startedAt)}`
+  }
   const seconds = Math.max(0.001, (now - task.startedAt) / 1000)
   const parts = [task.title]
   const isBytes = task.unit === 'bytes'
@@ -95,7 +100,6 @@ function track(tasks: Map<string, Running>, event: Event, now: number): Running 
       done: 0,
       bytes: 0,
       note: undefined,
-      saidAt: now,
       heardAt: now,
     })
   } else if (event.type === 'task.step') {
@@ -118,6 +122,12 @@ function track(tasks: Map<string, Running>, event: Event, now: number): Running 
   }
   return undefined
 }
+
+const lastHeard = (tasks: ReadonlyMap<string, Running>): Running | undefined =>
+  [...tasks.values()].reduce<Running | undefined>(
+    (last, next) => (last === undefined || next.heardAt >= last.heardAt ? next : last),
+    undefined,
+  )
 
 /** One line redrawn in place on a terminal's stderr; finished tasks over a second leave a line behind. */
 export function terminalRenderer(write: Write, width: () => number, now: () => number): Renderer {
@@ -144,9 +154,10 @@ export function terminalRenderer(write: Write, width: () => number, now: () => n
       } else if (event.type === 'task.end') {
         clear()
         if (task !== undefined && time - task.startedAt > 1000) {
-          write(
-            `${progressLine({ ...task, total: undefined }, time)}  in ${formatDuration(time - task.startedAt)}\n`,
-          )
+          const done = isOneStep(task)
+            ? task.title
+            : progressLine({ ...task, total: undefined }, time)
+          write(`${done}  in ${formatDuration(time - task.startedAt)}\n`)
         }
       } else if (
         task !== undefined &&
@@ -158,10 +169,7 @@ export function terminalRenderer(write: Write, width: () => number, now: () => n
     },
     tick() {
       const time = now()
-      const task = [...tasks.values()].reduce<Running | undefined>(
-        (last, next) => (last === undefined || next.heardAt >= last.heardAt ? next : last),
-        undefined,
-      )
+      const task = lastHeard(tasks)
       if (task === undefined || time - drawnAt <= DRAW_EVERY_MS) return
       if (time - task.startedAt > SHOW_AFTER_MS) draw(task, time)
     },
@@ -169,9 +177,13 @@ export function terminalRenderer(write: Write, width: () => number, now: () => n
   }
 }
 
-/** For logs and pipes: a plain line for each task every ten seconds, and one when it ends. */
+/**
+ * For logs and pipes: a plain line every ten seconds about the task at hand, and one when a long task
+ * ends. One clock for all tasks, so that many short ones in a row are not silent.
+ */
 export function plainRenderer(write: Write, now: () => number): Renderer {
   const tasks = new Map<string, Running>()
+  let saidAt = now()
   return {
     emit(event) {
       const time = now()
@@ -179,22 +191,18 @@ export function plainRenderer(write: Write, now: () => number): Renderer {
       const text = sentence(event)
       if (text !== undefined) write(`${text}\n`)
       if (task === undefined) return
-      if (
-        event.type === 'task.end'
-          ? time - task.startedAt > PLAIN_EVERY_MS
-          : time - task.saidAt > PLAIN_EVERY_MS
-      ) {
-        task.saidAt = time
+      const long = event.type === 'task.end' && time - task.startedAt > PLAIN_EVERY_MS
+      if (long || time - saidAt > PLAIN_EVERY_MS) {
+        saidAt = time
         write(`${progressLine(task, time)}\n`)
       }
     },
     tick() {
       const time = now()
-      for (const task of tasks.values()) {
-        if (time - task.saidAt <= PLAIN_EVERY_MS) continue
-        task.saidAt = time
-        write(`${progressLine(task, time)}\n`)
-      }
+      const task = lastHeard(tasks)
+      if (task === undefined || time - saidAt <= PLAIN_EVERY_MS) return
+      saidAt = time
+      write(`${progressLine(task, time)}\n`)
     },
     close: () => undefined,
   }

@@ -1,4 +1,4 @@
-import { CxvError, fromUtf8, packId, type PackId, systemCode, toHex, utf8 } from '../base/index.ts'
+import { CxvError, fromUtf8, packId, type PackId, toHex, utf8 } from '../base/index.ts'
 import {
   FRAME_HEADER_BYTES,
   frameLength,
@@ -15,6 +15,7 @@ import {
   setAside,
   writeFileAtomic,
 } from '../io/index.ts'
+import { levelFailure } from './level-errors.ts'
 import { badFolder, indexFolder } from './paths.ts'
 import type { CacheSpace, Locator } from './types.ts'
 
@@ -63,16 +64,6 @@ const PACK_ROW_BYTES = 48
 const BATCH = 8_192
 const MAX_FRAME_BYTES = FRAME_HEADER_BYTES + RECIPE_MAX_BYTES
 
-interface LevelError {
-  readonly code: string | undefined
-  readonly cause: string | undefined
-}
-
-const levelError = (error: unknown): LevelError => ({
-  code: systemCode(error),
-  cause: error instanceof Error ? systemCode(error.cause) : undefined,
-})
-
 type Db = import('level').Level<Uint8Array, Uint8Array>
 
 async function openLevel(path: string): Promise<Db> {
@@ -99,9 +90,10 @@ export interface OpenIndexOptions {
 }
 
 /**
- * Opens the index, waiting for another process that has it. Any other failure to open means it is
- * broken: it is moved to `bad/` and a new one begun, for the caller to fill from the packs.
- * @throws CxvError INDEX_BUSY when the other process keeps it longer than `waitMs`
+ * Opens the index, waiting for another process that has it. A damaged one is moved to `bad/` and a new
+ * one begun, for the caller to fill from the packs; the stage, which no pack holds, is then gone. So a
+ * full disk or a lack of rights must not pass for damage.
+ * @throws CxvError INDEX_BUSY when the other process keeps it longer than `waitMs`, NO_SPACE, FILE_SYSTEM
  */
 export async function openIndex(folder: string, options: OpenIndexOptions): Promise<ChunkIndex> {
   const path = indexFolder(folder)
@@ -113,19 +105,19 @@ export async function openIndex(folder: string, options: OpenIndexOptions): Prom
     let db: Db | undefined
     try {
       db = await openLevel(path)
-      if (!pathExists(mark) && (await hasVersion(db))) return await createIndex(db, mark)
+      if (!pathExists(mark) && (await hasVersion(db))) return await createIndex(db, path, mark)
       await db.close()
       options.onMovedAside?.(moveAside(folder, mark))
     } catch (error) {
       await db?.close().catch(() => undefined)
-      const { code, cause } = levelError(error)
-      if (cause === 'LEVEL_LOCKED' || code === 'LEVEL_LOCKED') {
+      const failure = levelFailure(error, path)
+      if (failure === 'locked') {
         const waited = options.now() - started
         if (waited >= options.waitMs) throw busy(path, waited)
         await options.onWait(waited)
         continue
       }
-      if (movedAside || code?.startsWith('LEVEL_') !== true) throw error
+      if (movedAside || failure !== 'damaged') throw failure instanceof CxvError ? failure : error
       movedAside = true
       options.onMovedAside?.(moveAside(folder, mark))
     }
@@ -228,15 +220,15 @@ async function loadPacks(db: Db): Promise<Packs> {
   return packs
 }
 
-async function createIndex(db: Db, mark: string): Promise<ChunkIndex> {
+async function createIndex(db: Db, path: string, mark: string): Promise<ChunkIndex> {
   const packs = await loadPacks(db)
   /** LevelDB finds some damage only on reading: the next open then starts anew. */
   const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work()
     } catch (error) {
-      const { code, cause } = levelError(error)
-      if (code !== 'LEVEL_CORRUPTION' && cause !== 'LEVEL_CORRUPTION') throw error
+      const failure = levelFailure(error, path)
+      if (failure !== 'damaged') throw failure instanceof CxvError ? failure : error
       writeFileAtomic(mark, new Uint8Array())
       throw new CxvError('FORMAT_INVALID', 'the index of this repository is damaged', {
         hint: 'run the same command again: the index is rebuilt from the packs first',

@@ -149,23 +149,30 @@ export function writeAll(fd: number, bytes: Uint8Array): void {
   while (at < bytes.length) at += fs.writeSync(fd, bytes, at, bytes.length - at)
 }
 
-/** Creates the file only if absent, durable. Returns false when it was there. */
+/** Creates the file only if absent, durable. Returns false when it was there. Leaves none when it fails. */
 export function createFileExclusive(path: string, bytes: Uint8Array): boolean {
+  makeFolder(dirname(path))
+  let fd: number
   try {
-    fs.mkdirSync(dirname(path), { recursive: true })
-    const fd = fs.openSync(path, 'wx', 0o644)
+    fd = fs.openSync(path, 'wx', 0o644)
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return false
+    throw fileSystemError(error, path)
+  }
+  try {
     try {
       writeAll(fd, bytes)
       fs.fsyncSync(fd)
     } finally {
       fs.closeSync(fd)
     }
-    syncFolder(dirname(path))
-    return true
   } catch (error) {
-    if (systemCode(error) === 'EEXIST') return false
+    // Half a lock would be taken for one that a living process is about to write.
+    fs.rmSync(path, { force: true })
     throw fileSystemError(error, path)
   }
+  syncFolder(dirname(path))
+  return true
 }
 
 /** lstat with nanoseconds, or undefined when there is nothing. Never follows a symlink at `path` itself. */

@@ -71,8 +71,10 @@ test('a full disk takes nothing from the stage', async (t) => {
   if (typeof disk === 'string') return t.skip(disk)
   const { ada, work } = disk
   const free = disk.fill()
+  const locks: string[] = []
   for (const verb of [['status'], ['add', '.'], ['commit', '-m', 'second']]) {
     const refused = await ada.fails(work, ...verb)
+    locks.push(...readdirSync(join(work, '.cxv')).filter((name) => name.startsWith('lock')))
     assert.equal(`${refused.code} ${refused.status}`, 'NO_SPACE 18', refused.message)
     assert.match(refused.hint, /free some space/)
   }
@@ -80,6 +82,7 @@ test('a full disk takes nothing from the stage', async (t) => {
     readdirSync(join(work, '.cxv')).filter((name) => name === 'bad'),
     [],
   )
+  assert.deepEqual(locks, [], 'a lock that was not written is held by nobody')
   free()
   assert.equal(await staged(disk), 1)
   await ada.ok(work, 'commit', '-m', 'second')

@@ -46,7 +46,7 @@ export async function checkoutRows(
       'CHUNK_MISSING',
       `${plural(paths.length, 'file')} of that version are not in this repository: ${paths.slice(0, 3).join(', ')}`,
       {
-        hint: '`cxv pull` brings them',
+        hint: '`cxv pull` brings those of the current version, `cxv pull --recheck` those of all',
         data: { paths: paths.slice(0, 1000), count: paths.length },
       },
     )

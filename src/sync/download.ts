@@ -51,6 +51,7 @@ export interface LocatedContents {
 /**
  * Finds the contents that are not here. What it looks up in is let go with it: of 112,120 files that is
  * 40 MB which the transfer need not carry along.
+ * @param onLost told what the remote lacks, and the rest is located; without it that is an error
  * @throws CxvError REMOTE_LACKS, REMOTE_CORRUPT
  */
 export async function locateContents(
@@ -58,6 +59,9 @@ export async function locateContents(
   repo: Repository,
   remote: Remote,
   wanted: Contents,
+  onLost: (paths: readonly string[]) => void = (paths) => {
+    throw lacks(remote, paths)
+  },
 ): Promise<LocatedContents> {
   const store = await repo.store()
   const missing = await store.missing([...wanted.keys()])
@@ -72,7 +76,6 @@ export async function locateContents(
     else if (found.kind === 'chunk') frames.push(found)
     else recipes.push(found)
   }
-  if (lost.length > 0) throw lacks(remote, lost)
   // Of a larger file only some chunks may be missing here: its recipe says which it has.
   const parts = new Map<ContentId, string>()
   for await (const { located, recipe } of readRecipes(remote, recipes)) {
@@ -86,7 +89,7 @@ export async function locateContents(
     if (found === undefined) lost.push(parts.get(id) ?? id)
     else frames.push(found)
   }
-  if (lost.length > 0) throw lacks(remote, lost)
+  if (lost.length > 0) onLost([...new Set(lost)])
   for (const recipe of recipes) frames.push(recipe)
   return { contents: missing.size, frames }
 }

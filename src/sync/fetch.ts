@@ -1,4 +1,11 @@
-import { type CommitId, type Context, CxvError, isCxvError, nearest } from '../base/index.ts'
+import {
+  type CommitId,
+  type Context,
+  CxvError,
+  isCxvError,
+  nearest,
+  plural,
+} from '../base/index.ts'
 import { refKey } from '../format/index.ts'
 import type { Repository } from '../repo/types.ts'
 import { contentsOf, isDataset, reachable } from './commits.ts'
@@ -9,8 +16,8 @@ import type { FetchedRef, FetchOptions, FetchResult, Remote } from './types.ts'
 
 /**
  * Brings a remote's branches (as refs/remotes/NAME/...), tags and runs: history, then bytes, then the
- * refs here, so that nothing here ever names what did not arrive. Stopped anywhere, it is finished by
- * calling it again.
+ * refs here, so that nothing here ever names what did not arrive. Bytes of HEAD that were lost here come
+ * again. Stopped anywhere, it is finished by calling it again.
  * @throws CxvError REMOTE_EMPTY, REMOTE_CORRUPT, REMOTE_LACKS, REV_UNKNOWN
  */
 export async function fetchRemote(
@@ -38,17 +45,18 @@ export async function fetchState(
   const wanted = [...new Set(rows.map(({ ref }) => ref.commit))]
   await downloadHistory(ctx, repo, remote, wanted)
   for (const { name, ref } of rows) await checkArrived(repo, remote, name, ref.commit)
-  const fresh = await reachable(ctx, history, wanted, before)
+  const fresh = await reachable(ctx, history, wanted, new Set(before.keys()))
   await options.beforeData?.()
   const { partial } = await repo.config()
-  let got: Download | undefined
+  const got: Download[] = []
   if (options.data) {
     // A repository that lacks bytes on purpose, or is not believed, asks for all; else for what is new.
     const all = partial === true || options.recheck === true
     const commits = all ? await reachable(ctx, history, wanted) : fresh
     const located = await locateData(ctx, repo, remote, commits)
     const ahead = await options.checkout?.()
-    got = await fetchFrames(ctx, repo, remote, located, ahead)
+    got.push(await fetchFrames(ctx, repo, remote, located, ahead))
+    got.push(await fetchLost(ctx, repo, remote, before))
   } else if (fresh.size > 0 && partial !== true) {
     await repo.updateConfig((config) => ({ ...config, partial: true }))
   }
@@ -60,9 +68,9 @@ export async function fetchState(
     commits: fresh.size,
     runs: refs.filter(({ ref, status }) => ref.startsWith('refs/runs/') && status === 'created')
       .length,
-    contents: got?.contents ?? 0,
-    packs: got?.packs ?? 0,
-    bytes: got?.bytes ?? 0,
+    contents: got.reduce((sum, { contents }) => sum + contents, 0),
+    packs: got.reduce((sum, { packs }) => sum + packs, 0),
+    bytes: got.reduce((sum, { bytes }) => sum + bytes, 0),
   }
 }
 
@@ -78,6 +86,34 @@ async function fillHoles(ctx: Context, repo: Repository, remote: Remote): Promis
       message: `${ref}: ${problem}; ${remote.name} does not have it either`,
     })
   }
+}
+
+/**
+ * Brings again what HEAD needs and this repository lost. Only HEAD is looked at each time; where it lacks
+ * something, other versions may too, and all are. What the remote lacks as well is told, and no failure.
+ */
+async function fetchLost(
+  ctx: Context,
+  repo: Repository,
+  remote: Remote,
+  commits: ReadonlyMap<CommitId, readonly CommitId[]>,
+): Promise<Download> {
+  const store = await repo.store()
+  const { commit } = await repo.history.head()
+  const rows = await repo.history.manifest(commit, { asWritten: true })
+  const lost = await store.missing([...new Set(rows.map(({ id }) => id))])
+  if (lost.size === 0) return { contents: 0, packs: 0, bytes: 0 }
+  const contents = await contentsOf(ctx, repo.history, commits)
+  for (const { id, path } of rows) contents.set(id, path)
+  const located = await locateContents(ctx, repo, remote, contents, (paths) =>
+    ctx.emit({
+      type: 'warn',
+      code: 'REMOTE_LACKS',
+      message: `${plural(paths.length, 'file')} lost here are not on ${remote.name} either: ${paths.slice(0, 5).join(', ')}${paths.length > 5 ? ', ...' : ''}`,
+      hint: 'add them again, or `cxv pull` from a remote that has them',
+    }),
+  )
+  return fetchFrames(ctx, repo, remote, located)
 }
 
 export const emptyRemote = (remote: Remote): CxvError =>
@@ -116,16 +152,15 @@ function chooseRefs(remote: Remote, state: RemoteState, options: FetchOptions): 
   )
 }
 
-async function localCommits(ctx: Context, repo: Repository): Promise<ReadonlySet<CommitId>> {
+async function localCommits(
+  ctx: Context,
+  repo: Repository,
+): Promise<ReadonlyMap<CommitId, readonly CommitId[]>> {
   const refs = await repo.history.refs('refs/')
-  return new Set(
-    (
-      await reachable(
-        ctx,
-        repo.history,
-        refs.map(({ id }) => id),
-      )
-    ).keys(),
+  return reachable(
+    ctx,
+    repo.history,
+    refs.map(({ id }) => id),
   )
 }
 

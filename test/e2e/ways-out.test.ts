@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { type Machine, machine, number, text } from '../helpers/cli.ts'
+import { type CleanUp, tempFolder } from '../helpers/temp.ts'
+
+interface Two {
+  readonly top: string
+  readonly ada: Machine
+  /** Where the first commit was made and pushed from. */
+  readonly mine: string
+  readonly remote: string
+  /** A clone of it. */
+  readonly theirs: string
+}
+
+async function two(t: CleanUp): Promise<Two> {
+  const top = tempFolder(t, 'ways')
+  const ada = machine(join(top, 'home'))
+  const mine = join(top, 'mine')
+  const theirs = join(top, 'theirs')
+  const remote = join(top, 'nas')
+  mkdirSync(mine)
+  writeFileSync(join(mine, 'a.txt'), 'a one\n')
+  await ada.ok(mine, 'init')
+  await ada.ok(mine, 'add', '.')
+  await ada.ok(mine, 'commit', '-m', 'first')
+  await ada.ok(mine, 'remote', 'add', 'origin', remote)
+  await ada.ok(mine, 'push')
+  await ada.ok(top, 'clone', remote, theirs)
+  return { top, ada, mine, remote, theirs }
+}
+
+/** Writes a file, adds and commits it. */
+async function commit(ada: Machine, work: string, path: string, bytes: string): Promise<void> {
+  writeFileSync(join(work, path), bytes)
+  await ada.ok(work, 'add', path)
+  await ada.ok(work, 'commit', '-m', `${path} is ${bytes.trim()}`)
+}
+
+/** Deletes every pack that is there now. */
+function losePacks(work: string): void {
+  const packs = join(work, '.cxv', 'packs')
+  for (const name of readdirSync(packs, { recursive: true, encoding: 'utf8' })) {
+    if (name.endsWith('.pack')) rmSync(join(packs, name))
+  }
+}
+
+test('pull brings back what was lost here, wherever this branch stands to the remote', async (t) => {
+  const { ada, mine, theirs } = await two(t)
+  await commit(ada, theirs, 'a.txt', 'a two\n')
+  await ada.ok(theirs, 'push')
+  await ada.ok(mine, 'pull')
+
+  losePacks(mine)
+  assert.equal((await ada.cxv(mine, 'fsck')).status, 14)
+  const level = await ada.json(mine, 'pull')
+  assert.equal(text(level, 'status'), 'up to date')
+  assert.equal(number(level, 'fetch', 'contents'), 2, 'of the older version too')
+  await ada.ok(mine, 'fsck')
+  assert.match(await ada.ok(mine, 'pull'), /nothing new/)
+
+  losePacks(mine)
+  await commit(ada, theirs, 'b.txt', 'b\n')
+  await ada.ok(theirs, 'push')
+  assert.equal(text(await ada.json(mine, 'pull'), 'status'), 'fast forward')
+  await ada.ok(mine, 'fsck')
+
+  losePacks(mine)
+  await commit(ada, mine, 'c.txt', 'c\n')
+  assert.equal(text(await ada.json(mine, 'pull'), 'status'), 'ahead')
+  await ada.ok(mine, 'fsck')
+
+  // What the remote never had is told, and the rest comes.
+  losePacks(mine)
+  const partly = await ada.cxv(mine, 'fetch')
+  assert.equal(partly.status, 0, partly.stderr)
+  assert.match(partly.stderr, /1 file lost here are not on origin either: c\.txt/)
+  assert.match((await ada.cxv(mine, 'fsck')).stdout, /c\.txt/)
+  await ada.ok(mine, 'add', 'c.txt')
+  await ada.ok(mine, 'fsck')
+})

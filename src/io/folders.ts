@@ -1,5 +1,7 @@
 import * as fs from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
+import { systemCode } from '../base/index.ts'
+import { fileSystemError } from './fs.ts'
 
 /** Removes `folder` and its parents up to but not including `top`, as long as they are empty. */
 export function removeEmptyFolders(folder: string, top: string): void {
@@ -32,4 +34,35 @@ export function filesUnder(folder: string): string[] {
   }
   visit(folder, '')
   return found
+}
+
+/** Everything under the folder that is no folder, links and sockets too, as paths relative to it with `/`. */
+export function leavesUnder(folder: string): string[] {
+  const found: string[] = []
+  const visit = (prefix: string): void => {
+    const at = join(folder, prefix)
+    try {
+      for (const entry of fs.readdirSync(at, { withFileTypes: true })) {
+        if (entry.isDirectory()) visit(`${prefix}${entry.name}/`)
+        else found.push(`${prefix}${entry.name}`)
+      }
+    } catch (error) {
+      throw fileSystemError(error, at)
+    }
+  }
+  visit('')
+  return found
+}
+
+/** Removes a folder that holds nothing but folders; absent is fine. A file in it is an error, and stays. */
+export function removeHollowFolder(folder: string): void {
+  try {
+    for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
+      if (entry.isDirectory()) removeHollowFolder(join(folder, entry.name))
+    }
+    fs.rmdirSync(folder)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return
+    throw fileSystemError(error, folder)
+  }
 }

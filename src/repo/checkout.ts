@@ -8,7 +8,14 @@ import {
   plural,
   startTask,
 } from '../base/index.ts'
-import { lstatIfAny, makeFolder, removeEmptyFolders, removePath } from '../io/index.ts'
+import {
+  leavesUnder,
+  lstatIfAny,
+  makeFolder,
+  removeEmptyFolders,
+  removeHollowFolder,
+  removePath,
+} from '../io/index.ts'
 import type { FileToMaterialise, Materialised } from '../store/types.ts'
 import { refuseLinks } from './add.ts'
 import { hashFile } from './hash.ts'
@@ -22,6 +29,8 @@ export interface CheckoutOptions {
   readonly force?: boolean
   /** Also put back files that are tracked and not on disk (after `clone --no-data`, after a loss). */
   readonly complete?: boolean
+  /** Tracked rows besides `from`: unchanged, they may go by force where their folder must become a file. */
+  readonly tracked?: readonly ManifestRow[]
 }
 
 /**
@@ -38,7 +47,7 @@ export async function checkoutRows(
 ): Promise<CheckoutPlan> {
   const store = await repo.store()
   const cache = await readStatCache(store.cache)
-  const plan = planCheckout(ctx, repo, from, to, cache, options)
+  const { hollow, ...plan } = planCheckout(ctx, repo, from, to, cache, options)
   const absent = await store.missing([...new Set(plan.write.map((row) => row.id))])
   if (absent.size > 0) {
     const paths = plan.write.filter((row) => absent.has(row.id)).map((row) => row.path)
@@ -55,6 +64,7 @@ export async function checkoutRows(
     removePath(join(repo.root, path))
     removeEmptyFolders(dirname(join(repo.root, path)), repo.root)
   }
+  for (const path of hollow) removeHollowFolder(join(repo.root, path))
   await store.cache.write(plan.remove.map((path) => statChange(path, undefined)))
   await writeFiles(ctx, repo, plan)
   return plan
@@ -160,6 +170,11 @@ export function beginCheckout(
   }
 }
 
+interface Plan extends CheckoutPlan {
+  /** Folders where files must go, without a file once `remove` is done. */
+  readonly hollow: readonly string[]
+}
+
 function planCheckout(
   ctx: Context,
   repo: Repository,
@@ -167,49 +182,96 @@ function planCheckout(
   to: readonly ManifestRow[],
   cache: StatCache,
   options: CheckoutOptions,
-): CheckoutPlan {
+): Plan {
   const before = new Map(from.map((row) => [row.path, row]))
   // Only what `from` has can be removed or stand in the way: a clone need not build it.
   const after = new Set(from.length === 0 ? [] : to.map((row) => row.path))
+  const tracked = new Map((options.tracked ?? []).map((row) => [row.path, row]))
+  const force = options.force === true
   const write: ManifestRow[] = []
-  const blocked: string[] = []
+  const remove = new Set<string>()
+  const hollow: string[] = []
+  const blocked = new Set<string>()
+  const crowded: string[] = []
   const seen = new Set<string>()
   const look: Look = (path) => lookAt(repo, path, cache, seen)
+  const fileAbove = findFileAbove(repo.root)
   for (const row of to) {
     ctx.signal.throwIfAborted()
     const was = before.get(row.path)
     const same = was !== undefined && was.id === row.id && was.executable === row.executable
-    if (same && options.complete !== true && options.force !== true) continue
+    if (same && options.complete !== true && !force) continue
     const state = look(row.path)
     if (state.kind === 'file' && state.id === row.id && state.executable === row.executable)
       continue
-    if (state.kind === 'absent') write.push(row)
-    else if (options.force === true || (state.kind === 'file' && state.id === was?.id))
-      write.push(row)
-    else if (state.kind === 'folder' && isCleanFolder(row.path, before, after, look))
-      write.push(row)
-    else blocked.push(row.path)
+    if (state.kind === 'absent') {
+      const above = fileAbove(row.path)
+      // One that `from` has and `to` lacks is judged below, as any that must go.
+      const goes = above === undefined || (before.has(above) && !after.has(above))
+      if (goes || force) write.push(row)
+      else blocked.add(above)
+      if (!goes && force) remove.add(above)
+    } else if (state.kind === 'folder') {
+      const inside = leavesUnder(join(repo.root, row.path)).map((name) => `${row.path}/${name}`)
+      const others = inside.filter((path) => !before.has(path) || after.has(path))
+      const kept = others.filter((path) => !force || !isUnchanged(tracked.get(path), look))
+      if (kept.length > 0) crowded.push(...kept)
+      else {
+        for (const path of others) remove.add(path)
+        hollow.push(row.path)
+        write.push(row)
+      }
+    } else if (force || (state.kind === 'file' && state.id === was?.id)) write.push(row)
+    else blocked.add(row.path)
   }
-  const remove: string[] = []
   for (const row of from) {
     if (after.has(row.path)) continue
     const state = look(row.path)
     if (state.kind === 'absent') continue
-    if (state.kind === 'file' && (state.id === row.id || options.force === true))
-      remove.push(row.path)
-    else if (state.kind !== 'folder') blocked.push(row.path)
+    if (state.kind === 'file' && (state.id === row.id || force)) remove.add(row.path)
+    else if (state.kind !== 'folder') blocked.add(row.path)
   }
-  if (blocked.length > 0) {
-    throw new CxvError(
-      'LOCAL_CHANGES',
-      `${plural(blocked.length, 'file')} here would be overwritten: ${blocked.slice(0, 5).join(', ')}${blocked.length > 5 ? ', ...' : ''}`,
-      {
-        hint: '`cxv add` and `cxv commit` them first, or --force to lose them',
-        data: { paths: blocked.slice(0, 1000), count: blocked.length },
-      },
+  if (crowded.length > 0) {
+    throw localChanges(
+      `${plural(crowded.length, 'file')} lie in a folder where a file must go: ${some(crowded)}`,
+      crowded,
+      'move them elsewhere first; --force deletes only what is tracked and unchanged',
     )
   }
-  return { write, remove, bytes: write.reduce((sum, row) => sum + row.size, 0) }
+  if (blocked.size > 0) {
+    const paths = [...blocked]
+    throw localChanges(
+      `${plural(paths.length, 'file')} here would be overwritten: ${some(paths)}`,
+      paths,
+      '`cxv add` and `cxv commit` them first, or --force to lose them',
+    )
+  }
+  const bytes = write.reduce((sum, row) => sum + row.size, 0)
+  return { write, remove: [...remove], bytes, hollow }
+}
+
+const some = (paths: readonly string[]): string =>
+  `${paths.slice(0, 5).join(', ')}${paths.length > 5 ? ', ...' : ''}`
+
+const localChanges = (message: string, paths: readonly string[], hint: string): CxvError =>
+  new CxvError('LOCAL_CHANGES', message, {
+    hint,
+    data: { paths: paths.slice(0, 1000), count: paths.length },
+  })
+
+/** Finds the file that stands where a folder of the path must be. Each folder is looked at once. */
+function findFileAbove(root: string): (path: string) => string | undefined {
+  const known = new Map<string, string | undefined>([['.', undefined]])
+  const fileAt = (folder: string): string | undefined => {
+    if (known.has(folder)) return known.get(folder)
+    let found = fileAt(dirname(folder))
+    if (found === undefined && lstatIfAny(join(root, folder))?.isDirectory() === false) {
+      found = folder
+    }
+    known.set(folder, found)
+    return found
+  }
+  return (path) => fileAt(dirname(path))
 }
 
 type OnDisk =
@@ -231,22 +293,10 @@ function lookAt(repo: Repository, path: string, cache: StatCache, seen: Set<stri
   return { kind: 'file', id, executable: facts.executable }
 }
 
-/** A folder stands where a file must go, and all in it is tracked, unchanged and on its way out. */
-function isCleanFolder(
-  path: string,
-  before: ReadonlyMap<string, ManifestRow>,
-  after: ReadonlySet<string>,
-  look: Look,
-): boolean {
-  const inside = [...before.values()].filter((row) => row.path.startsWith(`${path}/`))
-  const clean = inside.every((row) => {
-    const state = look(row.path)
-    return (
-      !after.has(row.path) &&
-      (state.kind === 'absent' || (state.kind === 'file' && state.id === row.id))
-    )
-  })
-  return clean && inside.length > 0
+function isUnchanged(row: ManifestRow | undefined, look: Look): boolean {
+  if (row === undefined) return false
+  const state = look(row.path)
+  return state.kind === 'file' && state.id === row.id
 }
 
 /**

@@ -154,7 +154,11 @@ export async function restorePaths(
     const inTheWay = new Set(rows.flatMap((row) => clashes(row.path)))
     // Files that the source lacks stay, but where one of its files must go: restore brings things back.
     const from = now.filter((row) => wanted.has(row.path) || inTheWay.has(row.path))
-    const plan = await checkoutRows(ctx, repo, from, rows, { complete: true, force: options.force })
+    const plan = await checkoutRows(ctx, repo, from, rows, {
+      complete: true,
+      force: options.force,
+      tracked: now,
+    })
     return { ...plan, unstaged: 0 }
   })
 }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { unstagePaths } from '../../src/repo/index.ts'
-import { type Machine, machine } from '../helpers/cli.ts'
+import { at, type Machine, machine } from '../helpers/cli.ts'
 import { type CleanUp, tempFolder } from '../helpers/temp.ts'
 import { workTree } from '../helpers/work-tree.ts'
 
@@ -100,4 +100,74 @@ test('rm stops when it is told to, counts, and the same call finishes it', async
   )
   assert.equal(done.removed.length, names.length)
   assert.equal(left(), 0)
+})
+
+test('a file where a folder must go is named, and goes by force alone', async (t) => {
+  const { ada, work, write, read, has } = await place(t, { 'a.txt': 'a\n' })
+  await ada.ok(work, 'switch', '-c', 'deep')
+  write('x/y.txt', 'deep\n')
+  await ada.ok(work, 'add', '.')
+  await ada.ok(work, 'commit', '-m', 'deep')
+  await ada.ok(work, 'switch', 'main')
+  assert.ok(!has('x'))
+
+  write('x', 'mine\n')
+  const refused = await ada.fails(work, 'switch', 'deep')
+  assert.equal(`${refused.code} ${refused.status}`, 'LOCAL_CHANGES 17')
+  assert.deepEqual(refused.data, { paths: ['x'], count: 1 })
+  assert.equal(read('x'), 'mine\n')
+  await ada.ok(work, 'switch', '--force', 'deep')
+  assert.equal(read('x/y.txt'), 'deep\n')
+
+  await ada.ok(work, 'rm', '--cached', 'x/y.txt')
+  await ada.ok(work, 'restore', '--staged', 'x')
+  rmSync(join(work, 'x'), { recursive: true })
+  write('x', 'again\n')
+  assert.deepEqual((await ada.fails(work, 'restore', 'x/y.txt')).data, { paths: ['x'], count: 1 })
+  await ada.ok(work, 'restore', '-f', 'x/y.txt')
+  assert.equal(read('x/y.txt'), 'deep\n')
+})
+
+test('a folder where a file must go: what is not tracked in it is never deleted', async (t) => {
+  const { ada, work, write, read, has } = await place(t, { 'b/one': '1\n', 'b/two/2': '2\n' })
+  await ada.ok(work, 'switch', '-c', 'flat')
+  await ada.ok(work, 'rm', 'b')
+  write('b', 'flat\n')
+  await ada.ok(work, 'add', 'b')
+  await ada.ok(work, 'commit', '-m', 'flat')
+  await ada.ok(work, 'switch', 'main')
+  assert.equal(read('b/two/2'), '2\n')
+
+  write('b/mine', 'untracked\n')
+  for (const verb of [
+    ['switch', 'flat'],
+    ['switch', '-f', 'flat'],
+    ['restore', '-f', '-s', 'flat', 'b'],
+  ]) {
+    const refused = await ada.fails(work, ...verb)
+    assert.equal(`${refused.code} ${refused.status}`, 'LOCAL_CHANGES 17', refused.message)
+    assert.match(refused.message, /folder where a file must go: b\/mine/)
+    assert.equal(read('b/mine'), 'untracked\n')
+    assert.equal(read('b/one'), '1\n')
+  }
+  rmSync(join(work, 'b', 'mine'))
+  mkdirSync(join(work, 'b', 'hollow', 'deeper'), { recursive: true })
+  assert.match((await ada.fails(work, 'restore', '-s', 'flat', 'b')).message, /b\/one/)
+  await ada.ok(work, 'restore', '-f', '-s', 'flat', 'b')
+  assert.equal(read('b'), 'flat\n')
+  assert.deepEqual(
+    await ada.json(work, 'switch', '-f', 'main').then((r) => at(r, 'branch')),
+    'refs/heads/main',
+  )
+  assert.equal(read('b/one'), '1\n')
+  mkdirSync(join(work, 'b', 'hollow'))
+  await ada.ok(work, 'switch', 'flat')
+  assert.equal(read('b'), 'flat\n')
+
+  // An empty folder is nobody's work.
+  rmSync(join(work, 'b'))
+  mkdirSync(join(work, 'b'))
+  await ada.ok(work, 'restore', 'b')
+  assert.equal(read('b'), 'flat\n')
+  assert.ok(has('b'))
 })

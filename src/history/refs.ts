@@ -4,6 +4,7 @@ import {
   compareUtf8,
   type Context,
   CxvError,
+  isCxvError,
   isCommitId,
   utf8,
 } from '../base/index.ts'
@@ -63,7 +64,7 @@ export function openRefs(folder: string, ctx: Context, author: () => Promise<Per
       checkRefName(at)
       const value = await readValue(at).catch((error: unknown) => {
         // `refs/heads/a` may be the folder of `refs/heads/a/b`.
-        if (error instanceof Error && 'code' in error && error.code === 'EISDIR') return undefined
+        if (isCxvError(error, 'FILE_SYSTEM') && error.data['system'] === 'EISDIR') return undefined
         throw error
       })
       if (value === undefined) return (await packedRefs()).get(at) ?? null

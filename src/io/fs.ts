@@ -5,34 +5,68 @@ import { dirname, join } from 'node:path'
 import { CxvError, systemCode, toHex } from '../base/index.ts'
 import { crashPoint } from './crash-point.ts'
 
+/** What is wrong at a path, by the system's code; and what to do where that is not plain. */
+const SYSTEM_CODES: Readonly<
+  Record<string, { readonly says?: (path: string) => string; readonly hint?: string }>
+> = {
+  EACCES: {},
+  EPERM: {},
+  EIO: {},
+  EROFS: { hint: 'the disk is mounted read-only, and this needs to write' },
+  EMFILE: { hint: 'raise the limit of open files (`ulimit -n 4096`)' },
+  ENFILE: { hint: 'raise the limit of open files (`ulimit -n 4096`)' },
+  EBUSY: { hint: 'another program uses it: end that, then run the same command again' },
+  EISDIR: { says: (path) => `${path} is a folder, and a file is needed`, hint: 'name a file' },
+  ENOTDIR: {
+    says: (path) => `${path} cannot be: a part of that path is a file, and a folder is needed`,
+    hint: 'choose another path, or move that file away',
+  },
+  EEXIST: {
+    says: (path) => `something else is at ${path} already`,
+    hint: 'choose another path, or move what is there away',
+  },
+  ENOTEMPTY: {
+    says: (path) => `the folder ${path} is not empty`,
+    hint: 'move what is in it away',
+  },
+  ENAMETOOLONG: {
+    says: (path) => `the name is too long: ${path.slice(0, 200)}`,
+    hint: 'choose a shorter one',
+  },
+  ELOOP: {
+    says: (path) => `${path} is a symbolic link, or leads through links that go round in circles`,
+    hint: 'replace the link by what it shall name',
+  },
+}
+
 /** Turns a system error into the typed one a user can act on; anything else is returned as it is. */
 export function fileSystemError(error: unknown, path: string): unknown {
   const code = systemCode(error)
-  switch (code) {
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return new CxvError('NO_SPACE', `no space left while writing ${path}`, {
-        hint: 'free some space and run the same command again: what is already stored is kept',
-        data: { path },
-        cause: error,
-      })
-    case 'EACCES':
-    case 'EPERM':
-    case 'EROFS':
-    case 'EMFILE':
-    case 'ENFILE':
-    case 'EIO':
-    case 'ENAMETOOLONG':
-      return new CxvError('FILE_SYSTEM', `${path}: ${(error as Error).message}`, {
-        hint:
-          code === 'EMFILE' || code === 'ENFILE'
-            ? 'raise the limit of open files (`ulimit -n 4096`)'
-            : 'check the permissions and the state of the disk, then run the same command again',
-        data: { path, system: code },
-        cause: error,
-      })
-    default:
-      return error
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new CxvError('NO_SPACE', `no space left while writing ${path}`, {
+      hint: 'free some space and run the same command again: what is already stored is kept',
+      data: { path },
+      cause: error,
+    })
+  }
+  const known =
+    code !== undefined && Object.hasOwn(SYSTEM_CODES, code) ? SYSTEM_CODES[code] : undefined
+  if (known === undefined) return error
+  return new CxvError('FILE_SYSTEM', known.says?.(path) ?? `${path}: ${(error as Error).message}`, {
+    hint:
+      known.hint ??
+      'check the permissions and the state of the disk, then run the same command again',
+    data: { path, system: code },
+    cause: error,
+  })
+}
+
+/** Removes a temporary of what failed. That it failed is to be told, not that this did too. */
+function discard(path: string): void {
+  try {
+    fs.rmSync(path, { force: true })
+  } catch {
+    // It goes with the next cleaning up, or was never made.
   }
 }
 
@@ -126,7 +160,7 @@ export function writeFileAtomic(
     crashPoint('rename')
     syncFolder(dirname(path))
   } catch (error) {
-    fs.rmSync(temp, { force: true })
+    discard(temp)
     throw fileSystemError(error, path)
   }
 }
@@ -138,7 +172,7 @@ export function writeFileFast(path: string, bytes: Uint8Array): void {
     fs.writeFileSync(temp, bytes)
     fs.renameSync(temp, path)
   } catch (error) {
-    fs.rmSync(temp, { force: true })
+    discard(temp)
     throw fileSystemError(error, path)
   }
 }
@@ -168,7 +202,7 @@ export function createFileExclusive(path: string, bytes: Uint8Array): boolean {
     }
   } catch (error) {
     // Half a lock would be taken for one that a living process is about to write.
-    fs.rmSync(path, { force: true })
+    discard(path)
     throw fileSystemError(error, path)
   }
   syncFolder(dirname(path))

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type Machine, machine, number, text } from '../helpers/cli.ts'
@@ -80,4 +80,38 @@ test('pull brings back what was lost here, wherever this branch stands to the re
   assert.match((await ada.cxv(mine, 'fsck')).stdout, /c\.txt/)
   await ada.ok(mine, 'add', 'c.txt')
   await ada.ok(mine, 'fsck')
+})
+
+test('a file where a folder is needed, or a folder for a file, is said in words', async (t) => {
+  const { top, ada, mine, remote } = await two(t)
+  const file = join(top, 'file')
+  writeFileSync(file, 'x')
+  const half = join(top, 'half')
+  mkdirSync(half)
+  writeFileSync(join(half, '.cxv'), 'x')
+  symlinkSync('loop', join(top, 'loop'))
+  await ada.ok(mine, 'remote', 'add', 'wrong', file)
+  const calls: readonly (readonly [RegExp, string, ...string[]])[] = [
+    [/is a folder, and a file is needed/, mine, 'run', '.'],
+    [/a folder is needed/, top, 'init', file],
+    [/a folder is needed/, top, 'clone', remote, file],
+    [/a folder is needed/, top, 'clone', remote, join(file, 'below')],
+    [/a folder is needed/, mine, 'push', 'wrong'],
+    [/something else is at .*\.cxv already/, half, 'init'],
+    [/links/, top, 'init', 'loop'],
+    [/name is too long/, top, 'init', 'n'.repeat(300)],
+  ]
+  for (const [says, cwd, ...verb] of calls) {
+    const failed = await ada.fails(cwd, ...verb)
+    assert.equal(
+      `${failed.code} ${failed.status}`,
+      'FILE_SYSTEM 18',
+      `${verb[0]}: ${failed.message}`,
+    )
+    assert.match(failed.message, says)
+    assert.notEqual(failed.hint, '')
+  }
+  assert.equal(readFileSync(file, 'utf8'), 'x')
+  await ada.ok(mine, 'branch', 'deep/er')
+  assert.equal((await ada.fails(mine, 'branch', 'deep')).code, 'REF_EXISTS')
 })

@@ -21,7 +21,7 @@ import { refuseLinks } from './add.ts'
 import { hashFile } from './hash.ts'
 import { readStage, unstageChange } from './stage.ts'
 import { readStatCache, type StatCache, statChange } from './stat-cache.ts'
-import type { CheckoutPlan, ManifestRow, Repository } from './types.ts'
+import type { CheckoutPlan, ManifestRow, Repository, StageChange } from './types.ts'
 import { factsOfStat } from './walk.ts'
 
 export interface CheckoutOptions {
@@ -31,6 +31,8 @@ export interface CheckoutOptions {
   readonly complete?: boolean
   /** Tracked rows besides `from`: unchanged, they may go by force where their folder must become a file. */
   readonly tracked?: readonly ManifestRow[]
+  /** What to do about changes that would be lost, for a verb that has no --force. */
+  readonly hint?: string
 }
 
 /**
@@ -243,7 +245,7 @@ function planCheckout(
     throw localChanges(
       `${plural(paths.length, 'file')} here would be overwritten: ${some(paths)}`,
       paths,
-      '`cxv add` and `cxv commit` them first, or --force to lose them',
+      options.hint ?? '`cxv add` and `cxv commit` them first, or --force to lose them',
     )
   }
   const bytes = write.reduce((sum, row) => sum + row.size, 0)
@@ -301,7 +303,7 @@ function isUnchanged(row: ManifestRow | undefined, look: Look): boolean {
 
 /**
  * Moves HEAD and the work tree to a commit: files first, then HEAD, so that doing it again finishes it.
- * Staged changes are refused unless forced.
+ * What is staged comes along where both versions agree on its path; else it is refused, or forced away.
  * @param branch the branch HEAD shall name; null detaches it
  */
 export async function checkoutCommit(
@@ -317,19 +319,25 @@ export async function checkoutCommit(
   return repo.withWriteLock('checkout', async () => {
     const store = await repo.store()
     const stage = await readStage(store.cache)
-    if (stage.size > 0 && options.force !== true) {
-      throw new CxvError('LOCAL_CHANGES', `${plural(stage.size, 'staged change')} would be lost`, {
-        hint: '`cxv commit` them first, or --force to lose them',
-      })
-    }
     const head = await repo.history.head()
     const from = await repo.history.manifest(head.commit, { asWritten: true })
     const to = await repo.history.manifest(commit)
+    const lost = stage.size === 0 || options.force === true ? [] : stagedInTheWay(stage, from, to)
+    if (lost.length > 0) {
+      throw localChanges(
+        `${plural(lost.length, 'staged change')} would be lost: ${some(lost)}`,
+        lost,
+        options.hint ?? '`cxv commit` them first, or --force to lose them',
+      )
+    }
+    const kept = options.force === true ? new Map<string, StageChange>() : stage
+    const free = (rows: readonly ManifestRow[]): readonly ManifestRow[] =>
+      kept.size === 0 ? rows : rows.filter((row) => !kept.has(row.path))
     const plan =
       options.data === false
         ? { write: [], remove: [], bytes: 0 }
-        : await checkoutRows(ctx, repo, from, to, options)
-    await store.cache.write([...stage.keys()].map(unstageChange))
+        : await checkoutRows(ctx, repo, free(from), free(to), options)
+    if (kept.size === 0) await store.cache.write([...stage.keys()].map(unstageChange))
     const { tables } = await repo.history.read(commit)
     await repo.updateConfig((config) => ({ ...config, tables }))
     if (options.branch === null) await repo.history.setHead(commit, options.reason)
@@ -340,6 +348,45 @@ export async function checkoutCommit(
     }
     return plan
   })
+}
+
+/** The staged paths on which the versions differ, or which cannot be beside a file of the other one. */
+function stagedInTheWay(
+  stage: ReadonlyMap<string, StageChange>,
+  from: readonly ManifestRow[],
+  to: readonly ManifestRow[],
+): readonly string[] {
+  const lost = new Set<string>()
+  const pathsOf = (rows: readonly ManifestRow[]): Map<string, ManifestRow> => {
+    const found = new Map<string, ManifestRow>()
+    for (const row of rows) {
+      if (stage.has(row.path)) found.set(row.path, row)
+    }
+    return found
+  }
+  const was = pathsOf(from)
+  const is = pathsOf(to)
+  const added = [...stage.keys()].filter((path) => !was.has(path))
+  for (const path of stage.keys()) {
+    const [a, b] = [was.get(path), is.get(path)]
+    if (a?.id !== b?.id || a?.executable !== b?.executable) lost.add(path)
+  }
+  if (added.length > 0) {
+    const files = new Set(to.map((row) => row.path))
+    const folders = new Set<string>()
+    for (const path of files) addParents(path, folders)
+    for (const path of added) {
+      const parents = addParents(path, new Set())
+      if (folders.has(path) || [...parents].some((parent) => files.has(parent))) lost.add(path)
+    }
+  }
+  return [...lost]
+}
+
+/** Adds every folder of the path that is not there yet. */
+function addParents(path: string, folders: Set<string>): Set<string> {
+  for (let at = dirname(path); at !== '.' && !folders.has(at); at = dirname(at)) folders.add(at)
+  return folders
 }
 
 /** `1,000 files, 390.2 MiB written, 3 removed` */

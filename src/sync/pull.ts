@@ -13,6 +13,10 @@ import type { PullOptions, PullResult, Remote } from './types.ts'
 export const CLONE_MARKER = 'clone.json'
 
 const HEADS = 'refs/heads/'
+/** Committing on this branch would make it diverge: pull would then stop for good. */
+const KEEP_OR_DROP =
+  'to keep them: `cxv switch -c NAME`, `cxv add` and `cxv commit` there, then `cxv switch` back; ' +
+  'to drop them: `cxv restore --staged . && cxv restore -f PATHS`, and move untracked files away; then `cxv pull`'
 const NOTHING: CheckoutPlan = { write: [], remove: [], bytes: 0 }
 
 /**
@@ -54,6 +58,7 @@ export async function pull(
           branch: head.branch,
           complete,
           data: options.data || !partial,
+          hint: KEEP_OR_DROP,
           reason: `pull from ${remote.name}`,
         })
       : NOTHING

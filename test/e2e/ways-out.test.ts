@@ -115,3 +115,41 @@ test('a file where a folder is needed, or a folder for a file, is said in words'
   await ada.ok(mine, 'branch', 'deep/er')
   assert.equal((await ada.fails(mine, 'branch', 'deep')).code, 'REF_EXISTS')
 })
+
+test('pull with changes here: those it leaves alone stay, and for the others there is a way', async (t) => {
+  const { ada, mine, theirs } = await two(t)
+  await commit(ada, theirs, 'a.txt', 'a two\n')
+  await ada.ok(theirs, 'push')
+  writeFileSync(join(mine, 'mine.txt'), 'mine\n')
+  await ada.ok(mine, 'add', 'mine.txt')
+  assert.equal(text(await ada.json(mine, 'pull'), 'status'), 'fast forward')
+  assert.match(await ada.ok(mine, 'status'), /mine\.txt/)
+
+  await commit(ada, theirs, 'a.txt', 'a three\n')
+  await ada.ok(theirs, 'push')
+  writeFileSync(join(mine, 'a.txt'), 'edited\n')
+  const edited = await ada.fails(mine, 'pull')
+  await ada.ok(mine, 'add', 'a.txt')
+  const staged = await ada.fails(mine, 'pull')
+  for (const refused of [edited, staged]) {
+    assert.equal(refused.code, 'LOCAL_CHANGES')
+    assert.deepEqual(refused.data, { paths: ['a.txt'], count: 1 })
+    assert.doesNotMatch(refused.hint, /--force/)
+    assert.match(
+      refused.hint,
+      /cxv switch -c NAME.*cxv restore --staged \. && cxv restore -f PATHS/,
+    )
+  }
+  // Both ways are gone as they are written.
+  await ada.ok(mine, 'switch', '-c', 'kept')
+  await ada.ok(mine, 'commit', '-m', 'mine')
+  await ada.ok(mine, 'switch', 'main')
+  writeFileSync(join(mine, 'a.txt'), 'edited again\n')
+  await ada.ok(mine, 'add', 'a.txt')
+  await ada.ok(mine, 'restore', '--staged', '.')
+  await ada.ok(mine, 'restore', '-f', 'a.txt')
+  assert.equal(text(await ada.json(mine, 'pull'), 'status'), 'fast forward')
+  assert.equal(readFileSync(join(mine, 'a.txt'), 'utf8'), 'a three\n')
+  await ada.ok(mine, 'switch', 'kept')
+  assert.equal(readFileSync(join(mine, 'a.txt'), 'utf8'), 'edited\n')
+})

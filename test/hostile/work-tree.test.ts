@@ -120,16 +120,29 @@ test('an untracked file in the way is kept; one with the very bytes is no obstac
   assert.equal(s.read('table.csv'), 'k\n1\n')
 })
 
-test('staged changes are not lost by going elsewhere', async (t) => {
+test('staged changes are not lost by going elsewhere: they come along, or nothing moves', async (t) => {
   const s = await scene(t)
-  s.tree.write({ 'images/staged.png': 'staged' })
-  await s.tree.with((repo) => stageFiles(s.tree.ctx, repo, s.tree.root, ['images/staged.png']))
-  await assert.rejects(goTo(s, s.first), refused('LOCAL_CHANGES'))
-  const status = await s.tree.with((repo) => computeStatus(s.tree.ctx, repo))
-  assert.deepEqual(
-    status.staged.map((f) => f.path),
-    ['images/staged.png'],
-  )
+  const stage = (path: string) =>
+    s.tree.with((repo) => stageFiles(s.tree.ctx, repo, s.tree.root, [path]))
+  const staged = async () =>
+    (await s.tree.with((repo) => computeStatus(s.tree.ctx, repo))).staged.map((f) => f.path)
+  s.tree.write({ 'images/staged.png': 'staged', 'images/b.png': 'b staged' })
+  await stage('images')
+  await goTo(s, s.first)
+  assert.deepEqual(await staged(), ['images/b.png', 'images/staged.png'])
+  assert.equal(s.read('images/b.png'), 'b staged')
+  assert.equal(s.read('images/a.png'), 'a one')
+
+  // The versions differ at this path; and at the next the other one has a folder.
+  s.tree.write({ 'images/a.png': 'a staged' })
+  await stage('images/a.png')
+  await assert.rejects(goTo(s, s.second), refused('LOCAL_CHANGES'))
+  s.tree.write({ 'images/a.png': 'a one', 'deep/er': 'a file' })
+  await stage('images/a.png')
+  await stage('deep/er')
+  rmSync(join(s.tree.root, 'deep'), { recursive: true })
+  await assert.rejects(goTo(s, s.second), refused('LOCAL_CHANGES'))
+  assert.deepEqual(await staged(), ['deep/er', 'images/b.png', 'images/staged.png'])
 })
 
 test('a folder that became a link is not written through, with or without force', async (t) => {

@@ -281,7 +281,7 @@ export function createAdder(packs: string, host: AdderHost): Adder {
           closeFile(fd)
         }
       } catch (error) {
-        if (error instanceof StoringFailed) throw error.cause
+        if (error instanceof StoringFailed) throw error
         const failed = failedFile(path, error)
         if (failed === undefined) throw error
         // What was read of it may stay in the batch: those chunks are what their ids say.
@@ -290,11 +290,12 @@ export function createAdder(packs: string, host: AdderHost): Adder {
     }
   }
 
-  return {
-    async addRun(paths) {
-      waitsFor = new Map()
-      const drafts: Draft[] = []
-      const results: FileResult[] = []
+  const addAll = async (
+    paths: readonly string[],
+    drafts: Draft[],
+    results: FileResult[],
+  ): Promise<void> => {
+    try {
       for (const path of paths) {
         if (host.stopped()) throw interrupted()
         const draft = { newBytes: 0, stored: false }
@@ -302,6 +303,17 @@ export function createAdder(packs: string, host: AdderHost): Adder {
         results.push(await addFile(path, draft))
       }
       await settle()
+    } catch (error) {
+      throw error instanceof StoringFailed ? error.cause : error
+    }
+  }
+
+  return {
+    async addRun(paths) {
+      waitsFor = new Map()
+      const drafts: Draft[] = []
+      const results: FileResult[] = []
+      await addAll(paths, drafts, results)
       const withBytes = results.map((result, i) =>
         result.ok ? { ...result, ...drafts[i] } : result,
       )

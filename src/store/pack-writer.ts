@@ -57,7 +57,7 @@ export interface PackWriter {
   ): void
   /** As `append`, for a frame that is encoded already. */
   appendFrame(frame: FrameToWrite, stamp: number): void
-  /** The stamp of the oldest frame that is not published yet. */
+  /** The stamp of the oldest frame that is not published; one whose pack failed never will be. */
   pendingSince(): number | undefined
   /** Waits until at most one full pack is on its way to the disk. */
   keepUp(): Promise<void>
@@ -95,6 +95,12 @@ export function createPackWriter(
   let open: OpenPack | undefined
   const closing: { readonly since: number; readonly done: Promise<void> }[] = []
   let failure: { readonly error: unknown } | undefined
+  /** The oldest stamp of a pack that was given up. */
+  let lostSince: number | undefined
+
+  const giveUp = ({ since }: { readonly since: number }): void => {
+    lostSince = Math.min(lostSince ?? since, since)
+  }
 
   const flush = (pack: OpenPack): void => {
     if (used === 0) return
@@ -142,6 +148,7 @@ export function createPackWriter(
         },
         (error: unknown) => {
           failure ??= { error }
+          giveUp(pack)
           closing.splice(closing.indexOf(entry), 1)
         },
       ),
@@ -181,7 +188,12 @@ export function createPackWriter(
       used += writeFrame(buffer, used, frame)
       open.sizeBytes += length
     },
-    pendingSince: () => closing[0]?.since ?? open?.since,
+    pendingSince() {
+      const since = closing[0]?.since ?? open?.since
+      return since === undefined || lostSince === undefined
+        ? (since ?? lostSince)
+        : Math.min(since, lostSince)
+    },
     async keepUp() {
       while (closing.length > 1) await closing[0]?.done
       if (failure !== undefined) throw failure.error
@@ -192,7 +204,10 @@ export function createPackWriter(
       if (failure !== undefined) throw failure.error
     },
     async abandon() {
-      if (open !== undefined) discard(open)
+      if (open !== undefined) {
+        giveUp(open)
+        discard(open)
+      }
       open = undefined
       used = 0
       while (closing.length > 0) await closing[0]?.done

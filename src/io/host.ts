@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import {
   availableParallelism,
@@ -37,6 +38,33 @@ export function bootId(): string {
     }
   }
   return boot
+}
+
+let machine: string | undefined
+
+/**
+ * Tells this installation of a system from others that have its host name; empty where it has no
+ * machine-id(5). Hashed: that file's text is not to be shown to others.
+ */
+export function machineId(): string {
+  if (machine === undefined) {
+    try {
+      const id = readFileSync('/etc/machine-id', 'utf8').trim()
+      machine = id === '' ? '' : createHash('sha256').update(`cxv ${id}`).digest('hex').slice(0, 16)
+    } catch {
+      machine = ''
+    }
+  }
+  return machine
+}
+
+/** Which process ids this process sees (pid_namespaces(7)); empty where a system has one kind only. */
+export function pidNamespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid')
+  } catch {
+    return ''
+  }
 }
 
 /** Whether the process is alive on this machine (EPERM: alive, another user's). */

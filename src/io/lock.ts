@@ -1,12 +1,17 @@
+import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { type Context, CxvError, isRecord, parseJsonBytes, utf8 } from '../base/index.ts'
-import { createFileExclusive, fileSystemError, readFileIfAny, temporaryBeside } from './fs.ts'
-import { bootId, hostname, processAlive } from './host.ts'
+import { createFileExclusive, fileSystemError, readFileIfAny } from './fs.ts'
+import { bootId, hostname, machineId, pidNamespace, processAlive } from './host.ts'
 
+/** What is in a lock file, as JSON. @see docs/format.md#lock-files */
 export interface LockHolder {
   readonly pid: number
   readonly host: string
   readonly boot: string
+  /** Empty where the system has none. */
+  readonly machine: string
+  readonly pidNamespace: string
   readonly what: string
   readonly since: number
 }
@@ -17,10 +22,12 @@ export interface Lock {
 
 const POLL_MS = 50
 const SAY_EVERY_MS = 2_000
+/** Removing a stale lock takes no time: who is at it for longer was killed. */
+const BREAK_MS = 60_000
 
 /**
- * Takes the lock file, waiting for a live holder. A holder whose process is gone on this boot of this
- * host is replaced at once: by rename to a private name first, so that two waiters cannot both win.
+ * Takes the lock file, waiting for a live holder. One whose process is gone, as far as this process can
+ * tell, is replaced at once; one it cannot see (another machine, another pid namespace) never is.
  * @param waitMs how long to wait for a live holder before giving up
  * @throws CxvError REPO_LOCKED, or the signal's reason when aborted
  */
@@ -34,6 +41,8 @@ export async function acquireLock(
     pid: process.pid,
     host: hostname(),
     boot: bootId(),
+    machine: machineId(),
+    pidNamespace: pidNamespace(),
     what,
     since: ctx.now(),
   }
@@ -42,18 +51,14 @@ export async function acquireLock(
   let saidAt = started
   for (;;) {
     ctx.signal.throwIfAborted()
-    if (createFileExclusive(path, body)) return { release: () => releaseLock(path, body) }
+    if (createFileExclusive(path, body)) return { release: () => removeIfSame(path, body) }
     const bytes = await readFileIfAny(path, 4096)
     if (bytes === undefined) continue
     const holder = decodeHolder(bytes)
-    if (holder === undefined ? lockAgeMs(path, ctx.now()) > 5_000 : isGone(holder)) {
-      stealLock(path, bytes)
-      continue
-    }
+    const gone = holder === undefined ? lockAgeMs(path, ctx.now()) > 5_000 : isGone(holder, mine)
+    if (gone && breakLock(path, bytes, ctx.now())) continue
     const waited = ctx.now() - started
-    const who = holder
-      ? `${holder.what} (process ${holder.pid} on ${holder.host})`
-      : 'another process'
+    const who = describeHolder(path, holder, mine)
     if (waited > waitMs) {
       throw new CxvError('REPO_LOCKED', `${path} is held by ${who}`, {
         hint: `wait for it to end; if it is gone for good, remove ${path}`,
@@ -68,9 +73,23 @@ export async function acquireLock(
   }
 }
 
-function isGone(holder: LockHolder): boolean {
-  if (holder.host !== hostname()) return false
-  return holder.boot !== bootId() || !processAlive(holder.pid)
+/** Whether the process that wrote this is one that this process would see if it were alive. */
+const isVisible = (holder: LockHolder, mine: LockHolder): boolean =>
+  holder.host === mine.host &&
+  holder.machine === mine.machine &&
+  holder.pidNamespace === mine.pidNamespace &&
+  // Another boot of this machine, or another machine of that name: only its id can tell.
+  (holder.boot === mine.boot || mine.machine !== '')
+
+const isGone = (holder: LockHolder, mine: LockHolder): boolean =>
+  isVisible(holder, mine) && (holder.boot !== mine.boot || !processAlive(holder.pid))
+
+function describeHolder(path: string, holder: LockHolder | undefined, mine: LockHolder): string {
+  if (holder === undefined) return 'another process'
+  const who = `${holder.what} (process ${holder.pid} on ${holder.host})`
+  if (isVisible(holder, mine)) return who
+  const where = holder.host === mine.host ? 'in another container or machine' : 'on another machine'
+  return `${who} ${where}, which cannot be looked at from here: if it is gone, remove ${path}`
 }
 
 function lockAgeMs(path: string, now: number): number {
@@ -82,13 +101,15 @@ function decodeHolder(bytes: Uint8Array): LockHolder | undefined {
   try {
     const value = parseJsonBytes(bytes)
     if (!isRecord(value)) return undefined
-    const { pid, host, boot, what, since } = value
+    const { pid, host, boot, machine, pidNamespace: namespace, what, since } = value
     if (typeof pid !== 'number' || typeof host !== 'string' || typeof boot !== 'string')
       return undefined
     return {
       pid,
       host,
       boot,
+      machine: typeof machine === 'string' ? machine : '',
+      pidNamespace: typeof namespace === 'string' ? namespace : '',
       what: typeof what === 'string' ? what : 'cxv',
       since: typeof since === 'number' ? since : 0,
     }
@@ -97,25 +118,26 @@ function decodeHolder(bytes: Uint8Array): LockHolder | undefined {
   }
 }
 
-/** Removes exactly the stale lock that was read: if someone else replaced it meanwhile, puts theirs back. */
-function stealLock(path: string, seen: Uint8Array): void {
-  const aside = temporaryBeside(path)
-  try {
-    fs.renameSync(path, aside)
-  } catch {
-    return
+/**
+ * Removes the stale lock that was read. One process at a time may do that to one lock, and it looks
+ * again first: a waiter that read the same and comes late must not remove the lock of the next holder.
+ * @returns whether another process is not at it
+ */
+function breakLock(path: string, seen: Uint8Array, now: number): boolean {
+  const claim = `${path}.break-${createHash('sha256').update(seen).digest('hex').slice(0, 16)}`
+  if (!createFileExclusive(claim, new Uint8Array())) {
+    if (lockAgeMs(claim, now) > BREAK_MS) fs.rmSync(claim, { force: true })
+    return false
   }
   try {
-    const taken = fs.readFileSync(aside)
-    if (Buffer.compare(taken, seen) !== 0) fs.linkSync(aside, path)
-  } catch {
-    // Their lock could not be put back because a third process took the name: it waits for us or we for it.
+    removeIfSame(path, seen)
   } finally {
-    fs.rmSync(aside, { force: true })
+    fs.rmSync(claim, { force: true })
   }
+  return true
 }
 
-function releaseLock(path: string, body: Uint8Array): void {
+function removeIfSame(path: string, body: Uint8Array): void {
   try {
     if (Buffer.compare(fs.readFileSync(path), body) === 0) fs.rmSync(path, { force: true })
   } catch (error) {

@@ -152,6 +152,7 @@ test('a folder where a file must go: what is not tracked in it is never deleted'
   }
   rmSync(join(work, 'b', 'mine'))
   mkdirSync(join(work, 'b', 'hollow', 'deeper'), { recursive: true })
+  write('b/one', 'edited\n')
   assert.match((await ada.fails(work, 'restore', '-s', 'flat', 'b')).message, /b\/one/)
   await ada.ok(work, 'restore', '-f', '-s', 'flat', 'b')
   assert.equal(read('b'), 'flat\n')

@@ -91,6 +91,41 @@ test('a missing positional, a number that is none and a doubled option are usage
   )
 })
 
+test('a usage error names the argument and the verb, and shows the usage', async () => {
+  const needy = erase(
+    defineCommand({
+      name: 'table sample',
+      summary: 'A verb for tests',
+      positionals: [
+        { name: 'name', describe: 'one', required: true },
+        { name: 'path', describe: 'two', required: true },
+      ],
+      options: {
+        key: { type: 'string', alias: 'k', placeholder: 'COLUMN', describe: 'a', required: true },
+        match: { type: 'string', choices: ['root', 'none'], describe: 'b' },
+      },
+      run: () => Promise.resolve(null),
+      text: () => [],
+    }),
+  )
+  const usage = 'usage: cxv table sample <name> <path> --key COLUMN [options]'
+  const cases: readonly (readonly [argv: readonly string[], message: string])[] = [
+    [['--key', 'x'], 'cxv table sample needs <name>'],
+    [['a', '--key', 'x'], 'cxv table sample needs <path>'],
+    [['a', 'b'], 'cxv table sample needs -k or --key'],
+    [['a', 'b', '--key'], '--key of cxv table sample needs a value: --key COLUMN'],
+    [['a', 'b', '-k'], '--key of cxv table sample needs a value: --key COLUMN'],
+    [['a', 'b', '-k', 'x', '--match', 'y'], '--match takes "root", "none", not "y"'],
+  ]
+  for (const [argv, message] of cases) {
+    await assert.rejects(parseArgs(needy, argv), (error) => {
+      assert.ok(isCxvError(error, 'USAGE'), argv.join(' '))
+      assert.deepEqual([error.message, error.hint], [message, usage])
+      return true
+    })
+  }
+})
+
 test('--help gives text with every option and no run', async () => {
   const result = await parseArgs(sample, ['--help'])
   assert.ok('help' in result)

@@ -10,7 +10,7 @@ export const GLOBAL_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   quiet: {
     type: 'boolean',
     alias: 'q',
-    describe: 'No progress and no notes; warnings and errors only',
+    describe: 'No progress and no notes; results, warnings and errors stay',
   },
   directory: {
     type: 'string',
@@ -63,6 +63,8 @@ export async function parseArgs(command: AnyCommand, argv: readonly string[]): P
     .help('help')
     .alias('help', 'h')
     .version(false)
+    // Its words are read by usageError, whatever language the user has.
+    .locale('en')
     .strictOptions()
     .exitProcess(false)
     .wrap(Math.min(100, Math.max(60, process.stdout.columns || 100)))
@@ -80,7 +82,7 @@ export async function parseArgs(command: AnyCommand, argv: readonly string[]): P
     },
   )
   if (help !== '' && problem === undefined) return { help: withPlaceholders(help, options) }
-  if (problem !== undefined) throw usageError(command, problem, Object.keys(options))
+  if (problem !== undefined) throw usageError(command, problem, options)
   if (!isRecord(parsed)) throw new Error('yargs returned no object')
   return { args: collect(command, options, positionals, parsed) }
 }
@@ -140,16 +142,61 @@ function yargsOption(spec: OptionSpec) {
   }
 }
 
-function usageError(command: AnyCommand, problem: string, names: readonly string[]): CxvError {
-  const unknown = /^Unknown arguments?: (.*)$/s.exec(problem)?.[1]?.split(',')[0]?.trim()
-  const near = unknown === undefined ? undefined : nearest(unknown.replace(/^-+/, ''), names)
-  const message =
-    unknown === undefined
-      ? problem
-      : `cxv ${command.name} has no option ${unknown.length === 1 ? '-' : '--'}${unknown}`
-  return new CxvError('USAGE', message, {
-    hint: near === undefined ? `cxv ${command.name} --help` : `did you mean --${near}?`,
-  })
+/** `usage: cxv table add <name> <path> --key COLUMN [options]` */
+function usageLine(command: AnyCommand): string {
+  const required = Object.entries(command.options)
+    .filter(([, spec]) => spec.required)
+    .map(([name, spec]) => `--${name} ${valueWord(spec)}`)
+  const words = [positionalUsage(command.positionals ?? []), ...required].filter((w) => w !== '')
+  return ['usage: cxv', command.name, ...words, '[options]'].join(' ')
+}
+
+const valueWord = (spec: OptionSpec): string =>
+  spec.placeholder ?? spec.choices?.join('|') ?? 'TEXT'
+
+/** What yargs says of a mistake, in words that name the argument and the verb. */
+function usageError(
+  command: AnyCommand,
+  problem: string,
+  options: Readonly<Record<string, OptionSpec>>,
+): CxvError {
+  const verb = `cxv ${command.name}`
+  const hint = usageLine(command)
+  const listed = (pattern: RegExp): string | undefined =>
+    pattern.exec(problem)?.[1]?.split(',')[0]?.trim()
+  const unknown = listed(/^Unknown arguments?: (.*)$/s)
+  if (unknown !== undefined) {
+    const near = nearest(unknown.replace(/^-+/, ''), Object.keys(options))
+    return new CxvError(
+      'USAGE',
+      `${verb} has no option ${unknown.length === 1 ? '-' : '--'}${unknown}`,
+      { hint: near === undefined ? `${verb} --help` : `did you mean --${near}?` },
+    )
+  }
+  const got = listed(/^Not enough non-option arguments: got (\d+)/)
+  if (got !== undefined) {
+    const missing = (command.positionals ?? []).filter((p) => p.required)[Number(got)]
+    return new CxvError('USAGE', `${verb} needs <${missing?.name ?? 'more'}>`, { hint })
+  }
+  const empty = listed(/^Not enough arguments following: (.*)$/s)
+  if (empty !== undefined) {
+    const [name, spec] = Object.entries(options).find(
+      ([option, { alias }]) => option === empty || alias === empty,
+    ) ?? [empty, undefined]
+    const value = spec === undefined ? 'a value' : `a value: --${name} ${valueWord(spec)}`
+    return new CxvError('USAGE', `--${name} of ${verb} needs ${value}`, { hint })
+  }
+  const missing = listed(/^Missing required arguments?: (.*)$/s)
+  if (missing !== undefined) {
+    const spec = options[missing]
+    const name = spec?.alias === undefined ? `--${missing}` : `-${spec.alias} or --${missing}`
+    return new CxvError('USAGE', `${verb} needs ${name}`, { hint })
+  }
+  const choice = /Argument: ([^,]*), Given: (.*), Choices: (.*)$/s.exec(problem)
+  if (choice !== null) {
+    return new CxvError('USAGE', `--${choice[1]} takes ${choice[3]}, not ${choice[2]}`, { hint })
+  }
+  return new CxvError('USAGE', `${verb}: ${problem}`, { hint })
 }
 
 function collect(

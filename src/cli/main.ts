@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { CxvError, type Event, isCxvError, isRecord, nearest, printable } from '../base/index.ts'
 import { VERBS, type VerbEntry } from '../commands/index.ts'
 import type { AnyCommand, CommandContext, Outcome, TextStyle } from '../commands/types.ts'
-import { cxvVersion, fileSystemError } from '../io/index.ts'
-import { parseArgs } from './argv.ts'
+import { cxvVersion, fileSystemError, isFolder } from '../io/index.ts'
+import { GLOBAL_OPTIONS, parseArgs } from './argv.ts'
 import { firstFailure } from './failure.ts'
 import { familyHelp, topHelp } from './help.ts'
 import {
@@ -39,10 +39,14 @@ export async function main(argv: readonly string[], rooms: UpperRooms): Promise<
       load: async () => (await rooms.serve()).command,
     },
   ]
-  const { words, rest, wantsJson, directory, quiet } = splitGlobals(argv)
+  const { words, rest, wantsJson, directory, quiet, valueless } = splitGlobals(argv)
   const out = (text: string): void => void process.stdout.write(text)
   try {
     const first = words[0]
+    const asksHelp = argv.includes('--help') || argv.includes('-h')
+    if (valueless) {
+      throw new CxvError('USAGE', '-C needs a folder', { hint: 'cxv -C DIR <verb> [options]' })
+    }
     if (argv.includes('--version') && first === undefined) {
       out(`cxv ${cxvVersion()}\n`)
       return 0
@@ -50,14 +54,27 @@ export async function main(argv: readonly string[], rooms: UpperRooms): Promise<
     if (first === undefined || first === 'help') {
       const asked = words.slice(1).join(' ')
       if (first === 'help' && asked !== '') return await main([...words.slice(1), '--help'], rooms)
+      if (first === undefined && !asksHelp) {
+        const option = rest[0]
+        if (option !== undefined && option !== '--') throw unknownOption(option)
+        if (wantsJson) {
+          throw new CxvError('USAGE', 'no verb was given', { hint: 'cxv --help lists them' })
+        }
+      }
       out(`${topHelp(verbs)}\n`)
-      return first === undefined && !argv.includes('--help') && !argv.includes('-h') ? 2 : 0
+      return first === undefined && !asksHelp ? 2 : 0
     }
     const entry = findVerb(verbs, words)
     if (entry === undefined) {
-      if (verbs.some((v) => v.name.startsWith(`${first} `)) && words.length === 1) {
+      const family = verbs.filter((v) => v.name.startsWith(`${first} `)).map((v) => v.name)
+      if (family.length > 0 && words.length === 1) {
+        if (wantsJson && !asksHelp) {
+          throw new CxvError('USAGE', `cxv ${first} needs another word`, {
+            hint: `one of ${family.map((name) => `\`cxv ${name}\``).join(', ')}`,
+          })
+        }
         out(`${familyHelp(first, verbs)}\n`)
-        return argv.includes('--help') || argv.includes('-h') ? 0 : 2
+        return asksHelp ? 0 : 2
       }
       throw unknownVerb(verbs, words)
     }
@@ -105,6 +122,12 @@ async function execute(
   }
   try {
     const cwd = mode.directory === undefined ? process.cwd() : resolve(mode.directory)
+    if (mode.directory !== undefined && !isFolder(cwd)) {
+      throw new CxvError('PATH_NOT_FOUND', `-C: there is no folder ${mode.directory}`, {
+        hint: 'make it first, or look at how it is spelt',
+        data: { path: cwd },
+      })
+    }
     const ctx: CommandContext = {
       emit: (event: Event) => renderer.emit(event),
       signal: aborter.signal,
@@ -156,7 +179,7 @@ const writeOut = (data: string | Uint8Array): Promise<void> =>
 
 function chooseRenderer(mode: Mode): Renderer {
   const write = (text: string): void => void process.stderr.write(text)
-  if (mode.wantsJson) return jsonRenderer(write)
+  if (mode.wantsJson) return jsonRenderer(write, mode.quiet)
   if (mode.quiet) return quietRenderer(write)
   const now = (): number => Date.now()
   if (process.stderr.isTTY && process.env['TERM'] !== 'dumb') {
@@ -212,6 +235,8 @@ interface Split {
   readonly wantsJson: boolean
   readonly quiet: boolean
   readonly directory: string | undefined
+  /** -C stood last. */
+  readonly valueless: boolean
 }
 
 /** Takes the global options that stand before the verb; those after it are left to the verb's parser. */
@@ -220,6 +245,7 @@ function splitGlobals(argv: readonly string[]): Split {
   const wantsJson = beforeDashes.includes('--json')
   const quiet = beforeDashes.includes('--quiet') || beforeDashes.includes('-q')
   let directory: string | undefined
+  let valueless = false
   const rest: string[] = []
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i]!
@@ -227,7 +253,10 @@ function splitGlobals(argv: readonly string[]): Split {
       rest.push(...argv.slice(i))
       break
     }
-    if (word === '-C' || word === '--directory') directory = argv[++i]
+    if (word === '-C' || word === '--directory') {
+      directory = argv[++i]
+      valueless ||= directory === undefined
+    } else if (word.startsWith('-C')) directory = word.slice(2).replace(/^=/, '')
     else if (word.startsWith('--directory=')) directory = word.slice('--directory='.length)
     else if (word !== '--json' && word !== '--quiet' && word !== '-q') rest.push(word)
   }
@@ -236,7 +265,7 @@ function splitGlobals(argv: readonly string[]): Split {
     if (word.startsWith('-')) break
     words.push(word)
   }
-  return { words, rest, wantsJson, quiet, directory }
+  return { words, rest, wantsJson, quiet, directory, valueless }
 }
 
 function findVerb(verbs: readonly VerbEntry[], words: readonly string[]): VerbEntry | undefined {
@@ -260,5 +289,12 @@ function unknownVerb(verbs: readonly VerbEntry[], words: readonly string[]): Cxv
   return new CxvError('USAGE', `cxv has no verb "${typed}"`, {
     hint: near === undefined ? 'cxv --help lists them' : `did you mean \`cxv ${near}\`?`,
     data: { verb: typed, ...(near === undefined ? {} : { nearest: near }) },
+  })
+}
+
+function unknownOption(word: string): CxvError {
+  const near = nearest(word.replace(/^-+/, ''), [...Object.keys(GLOBAL_OPTIONS), 'help', 'version'])
+  return new CxvError('USAGE', `cxv has no option ${word}`, {
+    hint: near === undefined ? 'usage: cxv <verb> [options]' : `did you mean --${near}?`,
   })
 }

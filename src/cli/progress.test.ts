@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { plainRenderer, quietRenderer, terminalRenderer } from './progress.ts'
+import { jsonRenderer, plainRenderer, quietRenderer, terminalRenderer } from './progress.ts'
 
 const START = {
   type: 'task.start',
@@ -137,4 +137,17 @@ test('control characters of a message never reach the terminal', () => {
     message: 'bad \u001b[2Jname',
   })
   assert.deepEqual(lines, ['warning: bad ?[2Jname\n'])
+})
+
+test('with --json and --quiet only warnings are told', () => {
+  for (const quiet of [false, true]) {
+    const lines: string[] = []
+    const renderer = jsonRenderer((text) => lines.push(text), quiet)
+    renderer.emit(START)
+    renderer.emit({ type: 'note', message: 'engine: wasm' })
+    renderer.emit({ type: 'warn', code: 'X', message: 'careful' })
+    renderer.emit({ type: 'task.end', task: 't', done: 1 })
+    assert.equal(lines.length, quiet ? 1 : 4)
+    if (quiet) assert.match(lines[0] ?? '', /careful/)
+  }
 })

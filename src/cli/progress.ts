@@ -208,9 +208,11 @@ export function plainRenderer(write: Write, now: () => number): Renderer {
   }
 }
 
-/** Events as JSON lines. */
-export const jsonRenderer = (write: Write): Renderer => ({
-  emit: (event) => write(`${JSON.stringify(event)}\n`),
+/** Events as JSON lines; quiet: warnings only. */
+export const jsonRenderer = (write: Write, quiet = false): Renderer => ({
+  emit: (event) => {
+    if (!quiet || event.type === 'warn') write(`${JSON.stringify(event)}\n`)
+  },
   tick: () => undefined,
   close: () => undefined,
 })

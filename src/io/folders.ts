@@ -66,3 +66,7 @@ export function removeHollowFolder(folder: string): void {
     throw fileSystemError(error, folder)
   }
 }
+
+/** Whether a folder is there, be it through links. */
+export const isFolder = (path: string): boolean =>
+  fs.statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false

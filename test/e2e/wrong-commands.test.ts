@@ -105,6 +105,43 @@ test('an option that does not exist', async () => {
   })
 })
 
+test('what stands before the verb, or in its place', async () => {
+  const usage = { status: 2, code: 'USAGE' }
+  await assertText(['--jsn', 'status'], { ...usage, message: /no option --jsn/, hint: /--json/ })
+  await assertText(['-v'], { ...usage, message: /no option -v/, hint: /usage: cxv/ })
+  await assertText(['-C'], { ...usage, message: /-C needs a folder/, hint: /-C DIR/ })
+  for (const words of [[], ['remote'], ['table'], ['engine']]) {
+    const failure = await ada.fails(repo, ...words)
+    assert.deepEqual([failure.status, failure.code], [2, 'USAGE'])
+    assert.match(failure.hint, words.length === 0 ? /--help/ : /`cxv (remote|table|engine) add`/)
+  }
+  const { status, code, message } = await ada.fails(repo, '-C', 'nosuchdir', 'status')
+  assert.deepEqual([status, code], [16, 'PATH_NOT_FOUND'])
+  assert.match(message, /no folder nosuchdir/)
+  await ada.ok(top, '-C=xrays', 'ls', 'labels.csv')
+  await ada.ok(top, '-Cxrays', 'ls', 'labels.csv')
+})
+
+test('a verb without what it needs', async () => {
+  await assertText(['add'], {
+    status: 2,
+    code: 'USAGE',
+    message: /cxv add needs <paths>/,
+    hint: /usage: cxv add <paths/,
+  })
+  await assertText(['commit'], {
+    status: 2,
+    code: 'USAGE',
+    message: /cxv commit needs -m or --message/,
+    hint: /usage: cxv commit --message TEXT/,
+  })
+})
+
+test('with --quiet and --json no task is told of', async () => {
+  const { status, stderr } = await ada.cxv(repo, 'add', '.', '-q', '--json')
+  assert.deepEqual([status, stderr], [0, ''])
+})
+
 test('a missing column: as a key, in a question and in train.yaml', async () => {
   const columns = { status: 2, code: 'COLUMN_UNKNOWN' }
   await assertWrong(['table', 'add', 'more', 'labels.csv', '--key', 'Image Indx'], {

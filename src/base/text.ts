@@ -1,12 +1,22 @@
 /**
  * Text from outside (paths, URLs, server messages) made safe to print: control characters become
- * `?`, so no terminal escape passes; credentials in URLs become `***`.
+ * `?`, so no terminal escape passes; passwords and tokens in URLs become `***`. A plain user name stays.
  */
 export function printable(text: string): string {
   return text
     .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '?')
-    .replace(/([a-z][a-z0-9+.-]*:\/\/)[^/@\s]+@/gi, (_all, scheme: string) => `${scheme}***@`)
+    .replace(
+      /([a-z][a-z0-9+.-]*:\/\/)([^/@:\s]*)(:[^/\s]*)?@/gi,
+      (_all, scheme: string, user: string, password?: string) =>
+        `${scheme}${user.length > LONGEST_USER_NAME ? '***' : user}${password === undefined ? '' : ':***'}@`,
+    )
 }
+
+/** Longer words before the `@` of a URL are tokens. */
+const LONGEST_USER_NAME = 20
+
+/** The same for what must stay on its line, such as a path: it may hold newlines. */
+export const printableLine = (text: string): string => printable(text).replace(/[\t\n]/g, '?')
 
 /** One argument as a POSIX shell takes it, for commands that a person pastes. */
 export const shellQuoted = (text: string): string =>

@@ -1,4 +1,4 @@
-import { formatBytes, formatDuration, plural, printable } from '../base/index.ts'
+import { formatBytes, formatDuration, plural, printableLine } from '../base/index.ts'
 import { type AddReport, openRepository, stageFiles } from '../repo/index.ts'
 import { defineCommand, erase } from './types.ts'
 
@@ -34,13 +34,13 @@ export const command = erase(
       if (report.skipped.length > 0) {
         yield style.yellow(`${plural(report.skipped.length, 'entry', 'entries')} left out:`)
         for (const { path, why } of report.skipped.slice(0, SHOWN))
-          yield `  ${printable(path)}: ${SKIP_WORDS[why] ?? why}`
+          yield `  ${printableLine(path)}: ${SKIP_WORDS[why] ?? why}`
         if (report.skipped.length > SHOWN) yield `  and ${report.skipped.length - SHOWN} more`
       }
       if (report.failed.length > 0) {
         yield style.red(`${plural(report.failed.length, 'file')} could not be added:`)
         for (const { path, code, message } of report.failed.slice(0, SHOWN))
-          yield `  ${printable(path)}: ${message} [${code}]`
+          yield `  ${printableLine(path)}: ${message} [${code}]`
         if (report.failed.length > SHOWN)
           yield `  and ${report.failed.length - SHOWN} more; --json lists all`
       }

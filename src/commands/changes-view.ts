@@ -1,4 +1,11 @@
-import { canonicalJson, type CommitId, formatBytes, plural, printable } from '../base/index.ts'
+import {
+  canonicalJson,
+  type CommitId,
+  formatBytes,
+  plural,
+  printable,
+  printableLine,
+} from '../base/index.ts'
 import type { History, ManifestRow, RowChange, TableDeclaration } from '../history/index.ts'
 import type { TextStyle } from './types.ts'
 
@@ -165,7 +172,7 @@ export function* changeLines(changes: Changes, limit: number, style: TextStyle):
         : file.sizeBefore === undefined || file.sizeBefore === file.size
           ? formatBytes(file.size)
           : `${formatBytes(file.sizeBefore)} -> ${formatBytes(file.size)}`
-    yield `${paint[file.change](`${SIGNS[file.change]} ${printable(file.path)}`)}  ${style.dim(size)}`
+    yield `${paint[file.change](`${SIGNS[file.change]} ${printableLine(file.path)}`)}  ${style.dim(size)}`
   }
   const left = changes.files.length - limit
   if (left > 0) yield style.dim(`... and ${plural(left, 'more file')} (--limit shows more)`)

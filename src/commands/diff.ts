@@ -1,4 +1,4 @@
-import { type CommitId, compareUtf8, CxvError, printable } from '../base/index.ts'
+import { type CommitId, compareUtf8, CxvError, printable, printableLine } from '../base/index.ts'
 import { openRepository } from '../repo/index.ts'
 import type { Repository } from '../repo/types.ts'
 import { diffTables, type TableDiff } from '../table/index.ts'
@@ -72,7 +72,7 @@ export const command = erase(
     },
     *text({ from, to, changes, folders, tables, show, limit }, style) {
       if (show === 'names') {
-        for (const { path } of changes.files) yield printable(path)
+        for (const { path } of changes.files) yield printableLine(path)
         return
       }
       const name = (id: CommitId | 'stage' | null): string =>

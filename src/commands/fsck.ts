@@ -1,4 +1,4 @@
-import { formatBytes, formatCount, plural, printable } from '../base/index.ts'
+import { formatBytes, formatCount, plural, printable, printableLine } from '../base/index.ts'
 import { listRuns } from '../lineage/index.ts'
 import { checkRepository, openRepository } from '../repo/index.ts'
 import { defineCommand, erase } from './types.ts'
@@ -60,7 +60,7 @@ export const command = erase(
       }
       for (const { path, commit, reason } of r.lostFiles.slice(0, 20)) {
         yield style.red(
-          `${reason}: ${printable(path)} (${commit === 'stage' ? 'staged' : commit.slice(0, 10)})`,
+          `${reason}: ${printableLine(path)} (${commit === 'stage' ? 'staged' : commit.slice(0, 10)})`,
         )
       }
       if (r.lostCount > 20) yield `and ${formatCount(r.lostCount - 20)} more; --json lists them`

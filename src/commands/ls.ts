@@ -1,4 +1,4 @@
-import { CxvError, formatBytes, printable } from '../base/index.ts'
+import { CxvError, formatBytes, printableLine } from '../base/index.ts'
 import { openRepository } from '../repo/index.ts'
 import { defineCommand, erase } from './types.ts'
 
@@ -41,8 +41,8 @@ export const command = erase(
     *text({ files, long }) {
       for (const { path, size, id } of files) {
         yield long
-          ? `${id}  ${formatBytes(size).padStart(10)}  ${printable(path)}`
-          : printable(path)
+          ? `${id}  ${formatBytes(size).padStart(10)}  ${printableLine(path)}`
+          : printableLine(path)
       }
     },
   }),

@@ -1,4 +1,4 @@
-import { formatBytes, formatCount, plural, printable } from '../base/index.ts'
+import { formatBytes, formatCount, plural, printableLine } from '../base/index.ts'
 import { computeStatus, openRepository } from '../repo/index.ts'
 import type { Status } from '../repo/types.ts'
 import { defineCommand, erase, type TextStyle } from './types.ts'
@@ -65,7 +65,7 @@ function* section(
   yield ''
   yield `${title}:`
   for (const [word, path] of rows.slice(0, SHOWN))
-    yield `  ${paint(word.padEnd(9))} ${printable(path)}`
+    yield `  ${paint(word.padEnd(9))} ${printableLine(path)}`
   if (rows.length > SHOWN)
     yield style.dim(`  and ${formatCount(rows.length - SHOWN)} more; --json lists all`)
 }

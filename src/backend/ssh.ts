@@ -125,13 +125,14 @@ function explain(
   connected: boolean,
 ): CxvError {
   const { url, destination } = target
-  const said = printable(stderr).trim().split('\n').slice(-3).join('; ')
+  const at = target.port === undefined ? destination : `-p ${target.port} ${destination}`
+  const said = printable(stderr.replaceAll('\r', '')).trim().split('\n').slice(-3).join('; ')
   const data = { status, final: true }
   if (
     /permission denied|too many authentication failures|no supported authentication/i.test(stderr)
   ) {
     return new CxvError('AUTH_FAILED', `${url}: ssh was not let in (${said})`, {
-      hint: `try \`ssh ${destination}\`: a key without a prompt (or ssh-agent) must work; \`ssh-copy-id ${destination}\` installs yours`,
+      hint: `try \`ssh ${at}\`: a key without a prompt (or ssh-agent) must work; \`ssh-copy-id ${at}\` installs yours`,
       data,
     })
   }
@@ -142,7 +143,7 @@ function explain(
       'AUTH_FAILED',
       `${url}: the host key is not known or has changed (${said})`,
       {
-        hint: `run \`ssh ${destination}\` once, compare the fingerprint with what its owner says, and accept it`,
+        hint: `run \`ssh ${at}\` once, compare the fingerprint with what its owner says, and accept it`,
         data,
       },
     )
@@ -156,7 +157,7 @@ function explain(
   if (connected) return lineLost(url)
   if (status === 255) {
     return new CxvError('REMOTE_FAILED', `${url} cannot be reached (${said || 'ssh failed'})`, {
-      hint: `try \`ssh ${destination}\``,
+      hint: `try \`ssh ${at}\``,
       data,
     })
   }

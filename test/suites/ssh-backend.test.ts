@@ -87,9 +87,12 @@ else {
 
   void test('ssh: a host that refuses', async () => {
     const { env } = await sshd()
-    await assert.rejects(open('ssh://127.0.0.1:1/x', env), (error) =>
-      isCxvError(error, 'REMOTE_FAILED'),
-    )
+    await assert.rejects(open('ssh://127.0.0.1:1/x', env), (error) => {
+      assert.ok(isCxvError(error, 'REMOTE_FAILED'))
+      assert.doesNotMatch(error.message, /\?/)
+      assert.equal(error.hint, 'try `ssh -p 1 127.0.0.1`')
+      return true
+    })
   })
 
   void test('ssh: a connection that breaks is made again', async () => {

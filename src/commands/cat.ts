@@ -1,5 +1,6 @@
 import { CxvError } from '../base/index.ts'
 import { openRepository } from '../repo/index.ts'
+import { filePath } from './file-path.ts'
 import { defineCommand, erase } from './types.ts'
 
 export const command = erase(
@@ -17,7 +18,7 @@ export const command = erase(
     },
     async run(ctx, args) {
       const repo = await openRepository(ctx, ctx.cwd)
-      const path = repo.toRepoPath(ctx.cwd, args._['path']?.[0] ?? '')
+      const path = filePath(ctx, repo, args._['path']?.[0] ?? '')
       const row =
         args.rev === undefined
           ? await repo.stagedRow(path)

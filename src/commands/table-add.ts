@@ -1,6 +1,7 @@
 import { formatCount, plural, printable } from '../base/index.ts'
 import { openRepository } from '../repo/index.ts'
 import { declareTable } from '../table/index.ts'
+import { filePath } from './file-path.ts'
 import { defineCommand, erase } from './types.ts'
 
 export const command = erase(
@@ -44,7 +45,7 @@ export const command = erase(
       const root = args['path-root']
       return await declareTable(ctx, repo, {
         name: args._['name']?.[0] ?? '',
-        path: repo.toRepoPath(ctx.cwd, args._['path']?.[0] ?? ''),
+        path: filePath(ctx, repo, args._['path']?.[0] ?? ''),
         key: args.key,
         ...(root === undefined ? {} : { pathRoot: repo.toRepoPath(ctx.cwd, root) }),
         ...(args.match === 'root' || args.match === 'basename' || args.match === 'none'

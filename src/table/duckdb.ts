@@ -85,6 +85,7 @@ export async function openDatabase(ctx: Context): Promise<Database> {
       const statement = await statements.prepare(i)
       if (!questions.has(statement.statementType)) throw notAQuestion()
       if (i === statements.count - 1) return statement
+      if (statement.statementType !== StatementType.CREATE) throw severalQuestions()
       await statement.run()
     }
   }
@@ -178,6 +179,11 @@ function plainCell(cell: unknown, type: string): Cell {
   const n = Number(cell)
   return Math.abs(n) <= Number.MAX_SAFE_INTEGER ? n : cell
 }
+
+const severalQuestions = (): CxvError =>
+  new CxvError('SQL_FAILED', 'one statement at a time can be asked', {
+    hint: 'ask them one by one, or join them with UNION ALL or WITH',
+  })
 
 const notAQuestion = (): CxvError =>
   new CxvError('SQL_FAILED', 'only questions can be asked here', {

@@ -142,6 +142,18 @@ test('with --quiet and --json no task is told of', async () => {
   assert.deepEqual([status, stderr], [0, ''])
 })
 
+test('a folder where a file must be named, and two questions at once', async () => {
+  const folder = { status: 2, code: 'USAGE', message: /not a file/, hint: /cxv ls/ }
+  await assertWrong(['cat', '.'], folder)
+  await assertWrong(['table', 'add', 'd', '.', '--key', 'id'], folder)
+  await assertWrong(['query', 'select 1; select 2'], {
+    status: 2,
+    code: 'SQL_FAILED',
+    message: /one statement/,
+    hint: /UNION/,
+  })
+})
+
 test('a missing column: as a key, in a question and in train.yaml', async () => {
   const columns = { status: 2, code: 'COLUMN_UNKNOWN' }
   await assertWrong(['table', 'add', 'more', 'labels.csv', '--key', 'Image Indx'], {

@@ -48,6 +48,7 @@ void test('what could become an option or a secret is refused', () => {
     'ssh://anna:secret@host/x',
     'ssh://h o/x',
     'host:-x',
+    'host:',
     'host:~root/x',
     's3://bucket/x',
     'https://host/x',

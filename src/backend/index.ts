@@ -48,7 +48,7 @@ export function parseRemoteUrl(url: string, cwd: string): RemoteAddress {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(url)?.[1]
   if (scheme !== undefined)
     throw invalid(url, `this cxv has no ${scheme} remotes, only paths and ssh`)
-  const scp = /^([^/:]+):(.+)$/.exec(url)
+  const scp = /^([^/:]+):(.*)$/.exec(url)
   if (scp?.[1] !== undefined && scp[2] !== undefined) {
     return sshTarget(url, scp[1], undefined, scp[2])
   }

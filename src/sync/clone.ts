@@ -27,6 +27,22 @@ import type { CloneOptions, CloneResult, Remote } from './types.ts'
 const HEADS = 'refs/heads/'
 const REMOTE_NAME = 'origin'
 
+/** A person who knows git clones the folder they work in. */
+function workRepository(url: string, cwd: string): CxvError | undefined {
+  const address = parseRemoteUrl(url, cwd)
+  if (address.kind !== 'file' || !pathExists(join(address.path, '.cxv', 'config.json'))) {
+    return undefined
+  }
+  return new CxvError(
+    'REMOTE_INVALID',
+    `${address.path} is a repository to work in, not a remote`,
+    {
+      hint: 'a remote is a place of its own: there, `cxv remote add origin /path/to/an/empty/folder` and `cxv push`; then clone that',
+      data: { path: address.path },
+    },
+  )
+}
+
 /** The folder a clone makes when none is named: the last part of the URL. */
 export function folderOfUrl(url: string, cwd: string): string {
   const { path } = parseRemoteUrl(url, cwd)
@@ -58,7 +74,7 @@ export async function clone(
   const resumed = await checkFolder(root, dir, url)
   // Asked before anything is made: a mistyped URL must leave no folder behind.
   const found = await backend.get(FORMAT_KEY)
-  if (found === undefined) throw emptyRemote(remote)
+  if (found === undefined) throw workRepository(url, root) ?? emptyRemote(remote)
   const format = trusting(remote, FORMAT_KEY, () => decodeRemoteFormat(found.bytes))
   writeFileAtomic(join(dir, CLONE_MARKER), prettyJsonBytes({ url }))
   const initial = options.branch ?? format.head.slice(HEADS.length)

@@ -1,4 +1,4 @@
-import { isAbsolute } from 'node:path'
+import { isAbsolute, relative, sep } from 'node:path'
 import { openBackend, parseRemoteUrl } from '../backend/index.ts'
 import type { Backend } from '../backend/types.ts'
 import { type Context, CxvError, isCxvError, nearest, printable } from '../base/index.ts'
@@ -27,6 +27,18 @@ export function lastingUrl(url: string, cwd: string): string {
   return address.kind === 'file' && !/^file:/i.test(url) && !isAbsolute(url) ? address.path : url
 }
 
+/** `cxv add .` would take a remote in the work tree for images. @throws CxvError REMOTE_INVALID */
+function refuseInside(root: string, url: string): void {
+  const address = parseRemoteUrl(url, root)
+  if (address.kind !== 'file') return
+  const way = relative(root, address.path)
+  if (way === '..' || way.startsWith(`..${sep}`) || isAbsolute(way)) return
+  throw new CxvError('REMOTE_INVALID', `${address.path} lies in this work tree`, {
+    hint: 'a remote is a place of its own: choose a folder outside, at best on another disk',
+    data: { path: address.path },
+  })
+}
+
 export interface AddedRemote extends RemoteRow {
   /** Undefined when it could not be reached now. */
   readonly state: 'holds data' | 'empty' | undefined
@@ -44,6 +56,7 @@ export async function addRemote(
 ): Promise<AddedRemote> {
   checkRemoteName(name)
   const kept = lastingUrl(url, ctx.cwd)
+  refuseInside(repo.root, kept)
   const config = await repo.updateConfig((before) => {
     if (Object.hasOwn(before.remotes, name)) {
       throw new CxvError('REMOTE_EXISTS', `there is a remote "${name}" already`, {

@@ -154,6 +154,30 @@ test('a folder where a file must be named, and two questions at once', async () 
   })
 })
 
+test('what a git user takes for a remote: the work tree, a folder in it, a host without a path', async () => {
+  const invalid = { status: 2, code: 'REMOTE_INVALID' }
+  await assertWrong(['clone', repo, join(top, 'copy')], {
+    ...invalid,
+    message: /a repository to work in, not a remote/,
+    hint: /cxv remote add/,
+  })
+  await assertWrong(['remote', 'add', 'in', 'store'], {
+    ...invalid,
+    message: /lies in this work tree/,
+    hint: /outside/,
+  })
+  await assertWrong(['remote', 'add', 'bad', 'host:'], {
+    ...invalid,
+    message: /"host:" is not the URL/,
+    hint: /ssh:\/\/host\/path/,
+  })
+  await assertWrong(['remote', 'add', 'bad', 'ssh://'], {
+    ...invalid,
+    message: /ssh:\/\/\[user@\]host/,
+    hint: /./,
+  })
+})
+
 test('a missing column: as a key, in a question and in train.yaml', async () => {
   const columns = { status: 2, code: 'COLUMN_UNKNOWN' }
   await assertWrong(['table', 'add', 'more', 'labels.csv', '--key', 'Image Indx'], {

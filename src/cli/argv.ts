@@ -34,6 +34,7 @@ export async function parseArgs(command: AnyCommand, argv: readonly string[]): P
   const options = { ...command.options, ...GLOBAL_OPTIONS }
   const positionals = command.positionals ?? []
   const words = operandsMarked(argv)
+  const width = Math.min(100, Math.max(60, process.stdout.columns || 100))
   let problem: string | undefined
   const parser = yargs(words, '/')
     .scriptName(`cxv ${command.name}`)
@@ -67,11 +68,10 @@ export async function parseArgs(command: AnyCommand, argv: readonly string[]): P
     .locale('en')
     .strictOptions()
     .exitProcess(false)
-    .wrap(Math.min(100, Math.max(60, process.stdout.columns || 100)))
+    .wrap(width - placeholderRoom(options))
     .fail((message, error) => {
       problem = message || (error instanceof Error ? error.message : String(error))
     })
-  for (const [line, what] of command.examples ?? []) parser.example(line, what)
   if (command.description !== undefined) parser.epilogue(command.description)
   let help = ''
   const parsed: unknown = await parser.parseAsync(
@@ -81,7 +81,9 @@ export async function parseArgs(command: AnyCommand, argv: readonly string[]): P
       help = output
     },
   )
-  if (help !== '' && problem === undefined) return { help: withPlaceholders(help, options) }
+  if (help !== '' && problem === undefined) {
+    return { help: withExamples(withPlaceholders(help, options), command) }
+  }
   if (problem !== undefined) throw usageError(command, problem, options)
   if (!isRecord(parsed)) throw new Error('yargs returned no object')
   return { args: collect(command, options, positionals, parsed) }
@@ -105,18 +107,43 @@ const unmarked = (word: unknown): string => {
   return text.startsWith(OPERAND) ? text.slice(OPERAND.length) : text
 }
 
-/** Writes `--rev REV` where the column leaves room for it: yargs has no word for what an option takes. */
+const placeholderOf = ({ type, placeholder, choices }: OptionSpec): string | undefined => {
+  if (type === 'boolean' || placeholder !== undefined) return placeholder
+  return choices === undefined ? (type === 'number' ? 'N' : 'TEXT') : 'NAME'
+}
+
+const placeholderRoom = (options: Readonly<Record<string, OptionSpec>>): number =>
+  Math.max(0, ...Object.values(options).map((spec) => (placeholderOf(spec)?.length ?? -1) + 1))
+
+/** Writes `--rev REV`: yargs has no word for what an option takes, so a column is made for it. */
 function withPlaceholders(help: string, options: Readonly<Record<string, OptionSpec>>): string {
-  let text = help
-  for (const [name, { placeholder }] of Object.entries(options)) {
-    if (placeholder === undefined) continue
-    text = text.replace(new RegExp(`(--${name})( +)`), (all, option: string, gap: string) =>
-      gap.length < placeholder.length + 3
-        ? all
-        : `${option} ${placeholder}${' '.repeat(gap.length - placeholder.length - 1)}`,
-    )
-  }
-  return text
+  const room = placeholderRoom(options)
+  const lines = help.split('\n')
+  const start = lines.indexOf('Options:') + 1
+  const end = lines.indexOf('', start)
+  const column = Math.max(
+    ...lines
+      .slice(start, end)
+      .map((line) => /^ +(?:-\w, +)?--[\w-]+ {2,}/.exec(line)?.[0].length ?? 0),
+  )
+  const widened = lines.slice(start, end).map((line) => {
+    const head = line.slice(0, column).trimEnd()
+    const spec = options[/--([\w-]+)$/.exec(head)?.[1] ?? '']
+    const placeholder = spec && placeholderOf(spec)
+    const filled = placeholder === undefined ? head : `${head} ${placeholder}`
+    const rest = line.slice(column).replace('[array]', ' [many]')
+    return `${filled.padEnd(column + room)}${rest}`
+  })
+  return [...lines.slice(0, start), ...widened, ...lines.slice(end)].join('\n')
+}
+
+/** An example stays on its line, however long, so that it can be copied. */
+function withExamples(help: string, { examples = [] }: AnyCommand): string {
+  if (examples.length === 0) return help
+  const lines = examples.flatMap(([line, what]) =>
+    what === '' ? [`  ${line}`] : [`  ${line}`, `      ${what}`],
+  )
+  return [help.trimEnd(), '', 'Examples:', ...lines].join('\n')
 }
 
 const describe = (command: AnyCommand): string => command.summary
@@ -152,7 +179,7 @@ function usageLine(command: AnyCommand): string {
 }
 
 const valueWord = (spec: OptionSpec): string =>
-  spec.placeholder ?? spec.choices?.join('|') ?? 'TEXT'
+  spec.choices?.join('|') ?? placeholderOf(spec) ?? 'TEXT'
 
 /** What yargs says of a mistake, in words that name the argument and the verb. */
 function usageError(

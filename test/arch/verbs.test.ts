@@ -47,3 +47,25 @@ test('every verb has a help text', async () => {
     assert.ok('help' in parsed && parsed.help.includes(entry.name), entry.name)
   }
 })
+
+test('help shows what every option takes, and its examples as they are typed', async () => {
+  for (const entry of VERBS) {
+    const { options, examples = [], ...command } = await entry.load()
+    const parsed = await parseArgs({ ...command, options, examples }, ['--help'])
+    assert.ok('help' in parsed)
+    const lines = parsed.help.split('\n')
+    for (const [name, { type, placeholder }] of Object.entries(options)) {
+      if (type === 'boolean') continue
+      assert.ok(
+        lines.some(
+          (line) => line.includes(`--${name} ${placeholder ?? ''}`) && /--[\w-]+ [A-Z]/.test(line),
+        ),
+        `${entry.name} --${name}\n${parsed.help}`,
+      )
+    }
+    for (const [line] of examples) assert.ok(lines.includes(`  ${line}`), `${entry.name}: ${line}`)
+    assert.ok(!parsed.help.includes('[array]'), entry.name)
+    for (const line of lines.slice(0, lines.indexOf('Examples:')))
+      assert.ok(line.length <= 100, `${entry.name}: ${line}`)
+  }
+})

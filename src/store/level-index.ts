@@ -1,4 +1,12 @@
-import { CxvError, fromUtf8, packId, type PackId, toHex, utf8 } from '../base/index.ts'
+import {
+  type Context,
+  CxvError,
+  fromUtf8,
+  packId,
+  type PackId,
+  toHex,
+  utf8,
+} from '../base/index.ts'
 import {
   FRAME_HEADER_BYTES,
   frameLength,
@@ -8,7 +16,10 @@ import {
   RECIPE_MAX_BYTES,
 } from '../format/index.ts'
 import {
+  acquireLock,
   crashPoint,
+  type Lock,
+  lstatIfAny,
   makeFolder,
   pathExists,
   removePath,
@@ -87,6 +98,8 @@ export interface OpenIndexOptions {
   readonly now: () => number
   /** Told where a broken index lies now: what only it held (the stage, the stat cache) is lost to the new one. */
   readonly onMovedAside?: (to: string) => void
+  /** The index was empty: there was none. */
+  readonly onNew?: () => void
 }
 
 /**
@@ -98,16 +111,26 @@ export interface OpenIndexOptions {
 export async function openIndex(folder: string, options: OpenIndexOptions): Promise<ChunkIndex> {
   const path = indexFolder(folder)
   const mark = `${path}.broken`
-  makeFolder(path)
   const started = options.now()
   let movedAside = false
   for (;;) {
     let db: Db | undefined
     try {
+      // Opened while it is moved, it would be made partly in the old folder and partly in the new.
+      if (pathExists(gateOf(folder))) (await enterGate(folder, options)).release()
+      makeFolder(path)
+      const opened = lstatIfAny(path)?.ino
       db = await openLevel(path)
-      if (!pathExists(mark) && (await hasVersion(db))) return await createIndex(db, path, mark)
+      const fresh = !(await hasAnything(db))
+      const marked = pathExists(mark) || !(await hasVersion(db))
+      // Looked at last: the mark goes after the folder has been moved.
+      const moved = lstatIfAny(path)?.ino !== opened
+      if (!marked && !moved) {
+        if (fresh) options.onNew?.()
+        return await createIndex(db, path, mark)
+      }
       await db.close()
-      options.onMovedAside?.(moveAside(folder, mark))
+      if (marked) await moveAside(folder, mark, options)
     } catch (error) {
       await db?.close().catch(() => undefined)
       const failure = levelFailure(error, path)
@@ -119,16 +142,45 @@ export async function openIndex(folder: string, options: OpenIndexOptions): Prom
       }
       if (movedAside || failure !== 'damaged') throw failure instanceof CxvError ? failure : error
       movedAside = true
-      options.onMovedAside?.(moveAside(folder, mark))
+      await moveAside(folder, mark, options)
     }
   }
 }
 
-function moveAside(folder: string, mark: string): string {
-  const to = setAside(indexFolder(folder), badFolder(folder))
-  removePath(mark)
-  makeFolder(indexFolder(folder))
-  return to
+const gateOf = (folder: string): string => `${indexFolder(folder)}.lock`
+
+function enterGate(folder: string, options: OpenIndexOptions): Promise<Lock> {
+  const quiet: Context = {
+    emit: () => undefined,
+    signal: new AbortController().signal,
+    now: options.now,
+    random: (length) => globalThis.crypto.getRandomValues(new Uint8Array(length)),
+  }
+  return acquireLock(quiet, gateOf(folder), 'set a broken index aside', options.waitMs)
+}
+
+/** Of several processes that find the index broken, only one may move it: the next one's is in use. */
+async function moveAside(folder: string, mark: string, options: OpenIndexOptions): Promise<void> {
+  const lock = await enterGate(folder, options)
+  const path = indexFolder(folder)
+  let db: Db | undefined
+  try {
+    try {
+      db = await openLevel(path)
+      if (!pathExists(mark) && (await hasVersion(db))) return
+    } catch (error) {
+      const failure = levelFailure(error, path)
+      if (failure === 'locked') return
+      if (failure !== 'damaged' && !pathExists(mark)) throw error
+    }
+    // While it is open, if it can be: nobody else can open it before it has its new place.
+    const to = setAside(path, badFolder(folder))
+    removePath(mark)
+    options.onMovedAside?.(to)
+  } finally {
+    await db?.close()
+    lock.release()
+  }
 }
 
 const busy = (path: string, waitedMs: number): CxvError =>
@@ -137,12 +189,16 @@ const busy = (path: string, waitedMs: number): CxvError =>
     data: { path, waitedMs },
   })
 
+async function hasAnything(db: Db): Promise<boolean> {
+  const [first] = await db.keys({ limit: 1 }).all()
+  return first !== undefined
+}
+
 /** True for an index of this version, which a new and empty one becomes. */
 async function hasVersion(db: Db): Promise<boolean> {
   const stored = await db.get(utf8(META_VERSION))
   if (stored !== undefined) return fromUtf8(stored) === VERSION
-  const [anything] = await db.keys({ limit: 1 }).all()
-  if (anything !== undefined) return false
+  if (await hasAnything(db)) return false
   await db.put(utf8(META_VERSION), utf8(VERSION))
   return true
 }

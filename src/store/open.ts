@@ -1,5 +1,5 @@
 import { type Context, CxvError } from '../base/index.ts'
-import { makeFolder, pathExists } from '../io/index.ts'
+import { makeFolder, namesIn, pathExists } from '../io/index.ts'
 import { openIndex } from './level-index.ts'
 import { matchPacks } from './match-packs.ts'
 import { packsFolder } from './paths.ts'
@@ -36,14 +36,27 @@ export async function openStore(
 ): Promise<Store> {
   if (!pathExists(folder)) throw new CxvError('REPO_NOT_FOUND', `there is no ${folder}`)
   let saidAt = -SAY_EVERY_MS
+  let told = false
   const index = await openIndex(folder, {
     waitMs: options.waitMs ?? DEFAULT_WAIT_MS,
     now: ctx.now,
     onMovedAside(to) {
+      told = true
       ctx.emit({
         type: 'warn',
         code: 'INDEX_REBUILT',
         message: `the index was damaged and is built again from the packs; the old one is ${to}. What was staged and not committed is staged no longer.`,
+        hint: '`cxv status` shows what to `cxv add` again',
+      })
+    },
+    onNew() {
+      // Before the first add there is none yet.
+      if (told || namesIn(packsFolder(folder)).length === 0) return
+      ctx.emit({
+        type: 'warn',
+        code: 'INDEX_REBUILT',
+        message:
+          'the index was gone and is built again from the packs. What was staged and not committed is staged no longer.',
         hint: '`cxv status` shows what to `cxv add` again',
       })
     },

@@ -29,6 +29,7 @@ const BREAK_MS = 60_000
  * Takes the lock file, waiting for a live holder. One whose process is gone, as far as this process can
  * tell, is replaced at once; one it cannot see (another machine, another pid namespace) never is.
  * @param waitMs how long to wait for a live holder before giving up
+ * @param beforeWaiting called once, if there is a holder to wait for
  * @throws CxvError REPO_LOCKED, or the signal's reason when aborted
  */
 export async function acquireLock(
@@ -36,6 +37,7 @@ export async function acquireLock(
   path: string,
   what: string,
   waitMs: number,
+  beforeWaiting: () => Promise<void> = () => Promise.resolve(),
 ): Promise<Lock> {
   const mine: LockHolder = {
     pid: process.pid,
@@ -49,6 +51,7 @@ export async function acquireLock(
   const body = utf8(JSON.stringify(mine))
   const started = ctx.now()
   let saidAt = started
+  let waiting = false
   for (;;) {
     ctx.signal.throwIfAborted()
     if (createFileExclusive(path, body)) return { release: () => removeIfSame(path, body) }
@@ -69,6 +72,8 @@ export async function acquireLock(
       saidAt = ctx.now()
       ctx.emit({ type: 'wait', what, holder: who, waitedMs: waited })
     }
+    if (!waiting) await beforeWaiting()
+    waiting = true
     await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   }
 }

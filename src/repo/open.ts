@@ -69,7 +69,8 @@ async function openAt(ctx: Context, root: string): Promise<Repository> {
   let lock: Lock | undefined
   let depth = 0
   const openedStore = (): Promise<Store> => {
-    store ??= openStore(ctx, folder)
+    // Whoever has it may be adding a whole archive; giving up would cost a finished training its record.
+    store ??= openStore(ctx, folder, { waitMs: WRITER_WAIT_MS })
     return store
   }
   const stagedRows = async (): Promise<readonly ManifestRow[]> => {
@@ -85,8 +86,9 @@ async function openAt(ctx: Context, root: string): Promise<Repository> {
     async releaseStore() {
       const open = store
       store = undefined
-      // One that could not be opened has nothing to close, and was reported to who asked for it.
-      await (await open?.catch(() => undefined))?.close()
+      // One that failed to open told so to whoever asked for it.
+      const opened = await open?.catch(() => undefined)
+      await opened?.close()
     },
     config: () => readConfig(folder),
     async updateConfig(change) {
@@ -98,7 +100,11 @@ async function openAt(ctx: Context, root: string): Promise<Repository> {
     },
     identity: who,
     async withWriteLock(what, fn) {
-      if (depth === 0) lock = await acquireLock(ctx, join(folder, 'lock'), what, WRITER_WAIT_MS)
+      if (depth === 0) {
+        // The holder may need the index to end: who waits for the lock must not have that.
+        const path = join(folder, 'lock')
+        lock = await acquireLock(ctx, path, what, WRITER_WAIT_MS, repo.releaseStore)
+      }
       depth++
       try {
         return await fn()

@@ -60,7 +60,10 @@ export interface Repository extends AsyncDisposable {
   updateConfig(change: (config: RepoConfig) => RepoConfig): Promise<RepoConfig>
   /** From CXV_AUTHOR_NAME/EMAIL, git's configuration, or the user and host. */
   identity(): Promise<Person>
-  /** Runs fn while holding the writer lock (waits for another writer). Re-entrant within one Repository. */
+  /**
+   * Runs fn while holding the writer lock. Re-entrant within one Repository. While it waits for another
+   * writer the index is closed: a store from before must not be used in `fn` or after.
+   */
   withWriteLock<T>(what: string, fn: () => Promise<T>): Promise<T>
   /** HEAD's rows with the stage applied, sorted by path. */
   stagedRows(): Promise<readonly ManifestRow[]>

@@ -1,4 +1,4 @@
-import { CxvError, equalBytes, type PackId, systemCode, toHex } from '../base/index.ts'
+import { CxvError, equalBytes, isCxvError, type PackId, systemCode, toHex } from '../base/index.ts'
 import {
   decodeFrame,
   decodePackHeader,
@@ -12,7 +12,14 @@ import {
   scanPack,
   tableAndFooterLength,
 } from '../format/index.ts'
-import { closeFile, fileSystemError, openToRead, readInto, readIntoAsync } from '../io/index.ts'
+import {
+  closeFile,
+  fileSystemError,
+  openToRead,
+  readInto,
+  readIntoAsync,
+  sizeIfAny,
+} from '../io/index.ts'
 import { packPath } from './paths.ts'
 import type { Locator } from './types.ts'
 
@@ -68,6 +75,8 @@ export function createPackFiles(packs: string): PackFiles {
         const into = Buffer.allocUnsafeSlow(length)
         if ((await readIntoAsync(file.fd, into, offset)) !== length) throw tooShort(pack)
         return into
+      } catch (error) {
+        throw unreadable(error, pack, offset)
       } finally {
         release(file)
       }
@@ -76,6 +85,8 @@ export function createPackFiles(packs: string): PackFiles {
       const file = acquire(pack)
       try {
         if (readInto(file.fd, into, offset) !== into.length) throw tooShort(pack)
+      } catch (error) {
+        throw unreadable(error, pack, offset)
       } finally {
         release(file)
       }
@@ -97,6 +108,16 @@ function openPack(packs: string, id: PackId): number {
       data: { pack: id },
     })
   }
+}
+
+/** A sector that the disk cannot read is damage like any other: the rest of the pack can be used. */
+function unreadable(error: unknown, pack: PackId, offset: number): unknown {
+  if (systemCode(error) !== 'EIO') return error
+  return new CxvError('CHUNK_CORRUPT', `pack ${pack} cannot be read from byte ${offset} on`, {
+    hint: '`cxv fsck --repair` keeps what can be read of it; `cxv pull` or adding the files again brings the rest back',
+    data: { pack, offset },
+    cause: error,
+  })
 }
 
 const tooShort = (pack: PackId): CxvError =>
@@ -125,6 +146,21 @@ export function decodeLocated(
   throw corrupt(id, locator)
 }
 
+/** Whether the frame is where it is said to be, and whole. */
+export async function isReadable(
+  files: PackFiles,
+  entry: PackEntry,
+  at: Locator,
+): Promise<boolean> {
+  try {
+    decodeLocated(entry.kind, entry.id, at, await files.read(at.pack, at.offset, at.length))
+    return true
+  } catch (error) {
+    if (isCxvError(error, 'CHUNK_CORRUPT') || isCxvError(error, 'CHUNK_MISSING')) return false
+    throw error
+  }
+}
+
 const corrupt = (id: Uint8Array, locator: Locator, cause?: unknown): CxvError =>
   new CxvError('CHUNK_CORRUPT', `chunk ${toHex(id)} in pack ${locator.pack} is damaged`, {
     hint: '`cxv fsck --repair` sets the pack aside; `cxv pull` or adding the file again brings the chunk back',
@@ -151,7 +187,12 @@ export function readPackTable(path: string, sizeBytes: number): PackTable {
   try {
     const read = (from: number, length: number): Uint8Array => {
       const bytes = new Uint8Array(length)
-      return bytes.subarray(0, readInto(fd, bytes, from))
+      try {
+        return bytes.subarray(0, readInto(fd, bytes, from))
+      } catch (error) {
+        if (systemCode(error) !== 'EIO') throw error
+        throw new CxvError('PACK_CORRUPT', `${path} cannot be read`, { cause: error })
+      }
     }
     try {
       const kind = decodePackHeader(read(0, PACK_HEADER_BYTES))
@@ -167,11 +208,45 @@ export function readPackTable(path: string, sizeBytes: number): PackTable {
       return { kind, entries: decodeTable(tail, sizeBytes), damaged: false }
     } catch (error) {
       if (!(error instanceof CxvError)) throw error
-      return scanned(read(0, Math.min(sizeBytes, PACK_MAX_BYTES)))
+      return scanned(readWhatCanBe(fd, Math.min(sizeBytes, PACK_MAX_BYTES)))
     }
   } finally {
     closeFile(fd)
   }
+}
+
+/** What a disk reads or fails to read at a time. */
+const BLOCK_BYTES = 4_096
+
+/** The pack's bytes, zeros where the disk cannot read them; undefined when it is gone or no pack's size. */
+export function readPackBytes(path: string): Uint8Array | undefined {
+  const size = sizeIfAny(path)
+  if (size === undefined || size > PACK_MAX_BYTES) return undefined
+  const fd = openToRead(path)
+  try {
+    return readWhatCanBe(fd, size)
+  } finally {
+    closeFile(fd)
+  }
+}
+
+function readWhatCanBe(fd: number, size: number): Uint8Array {
+  const bytes = new Uint8Array(size)
+  const read = (from: number, to: number): number => {
+    try {
+      return readInto(fd, bytes.subarray(from, to), from)
+    } catch (error) {
+      if (systemCode(error) !== 'EIO') throw error
+      return -1
+    }
+  }
+  const whole = read(0, size)
+  if (whole >= 0) return bytes.subarray(0, whole)
+  for (let from = 0; from < size; from += BLOCK_BYTES) {
+    const to = Math.min(size, from + BLOCK_BYTES)
+    if (read(from, to) < 0) bytes.fill(0, from, to)
+  }
+  return bytes
 }
 
 function scanned(bytes: Uint8Array): PackTable {

@@ -12,19 +12,18 @@ import {
   decodeFrame,
   FRAME_HEADER_BYTES,
   frameLength,
-  PACK_MAX_BYTES,
   type PackEntry,
   scanPack,
   verifyPack,
 } from '../format/index.ts'
-import { linkOrCopy, pathExists, readFileIfAny, removePath } from '../io/index.ts'
+import { linkOrCopy, pathExists, removePath } from '../io/index.ts'
 import { type Layout, layOut, type Lookup, readFrame } from './contents.ts'
 import type { ChunkIndex, PackRow } from './level-index.ts'
 import { rebuildIndex } from './match-packs.ts'
-import { decodeLocated, type PackFiles, readPackTable } from './pack-files.ts'
+import { isReadable, type PackFiles, readPackBytes, readPackTable } from './pack-files.ts'
 import { createPackWriter } from './pack-writer.ts'
 import { badFolder, packName, packPath, packsFolder, temporariesFolder } from './paths.ts'
-import type { Locator, VerifyReport } from './types.ts'
+import type { VerifyReport } from './types.ts'
 import { removeTemporaries } from './work-files.ts'
 
 export interface VerifyOptions {
@@ -100,7 +99,7 @@ async function checkPack(
     found.indexWrong = true
     return
   }
-  const { entries, whole } = options.deep ? await readDeep(row.id, path) : readTable(path, row)
+  const { entries, whole } = options.deep ? readDeep(row.id, path) : readTable(path, row)
   if (!whole) found.damaged.set(row.id, new Set(entries.map((entry) => entry.offset)))
   if (!(await indexAgrees(index, files, row.id, entries))) found.indexWrong = true
   found.frames += entries.length
@@ -119,13 +118,12 @@ function readTable(path: string, row: PackRow): UsableFrames {
   return { entries, whole: !damaged }
 }
 
-async function readDeep(id: PackId, path: string): Promise<UsableFrames> {
+function readDeep(id: PackId, path: string): UsableFrames {
   let bytes: Uint8Array = new Uint8Array()
   try {
-    bytes = (await readFileIfAny(path, PACK_MAX_BYTES)) ?? bytes
+    bytes = readPackBytes(path) ?? bytes
     return { entries: verifyPack(id, bytes).entries, whole: true }
   } catch (error) {
-    if (isCxvError(error, 'TOO_LARGE')) return { entries: [], whole: false }
     if (!isCxvError(error, 'PACK_CORRUPT')) throw error
   }
   return { entries: wholeFrames(bytes), whole: false }
@@ -166,16 +164,6 @@ async function indexAgrees(
   return true
 }
 
-async function isReadable(files: PackFiles, entry: PackEntry, at: Locator): Promise<boolean> {
-  try {
-    decodeLocated(entry.kind, entry.id, at, await files.read(at.pack, at.offset, at.length))
-    return true
-  } catch (error) {
-    if (isCxvError(error, 'CHUNK_CORRUPT') || isCxvError(error, 'CHUNK_MISSING')) return false
-    throw error
-  }
-}
-
 /**
  * Copies a damaged pack's whole frames to a new pack, then moves it to `bad/`. In this order: at no
  * time are the good frames only in memory. The new pack may have the old one's very name, when only
@@ -188,8 +176,7 @@ async function salvage(
 ): Promise<VerifyReport['setAside'][number]> {
   const packs = packsFolder(folder)
   const path = packPath(packs, pack)
-  const bytes =
-    (await readFileIfAny(path, PACK_MAX_BYTES).catch(() => undefined)) ?? new Uint8Array()
+  const bytes = readPackBytes(path) ?? new Uint8Array()
   const to = nameInBad(folder, pack)
   linkOrCopy(path, to)
   const entries = wholeFrames(bytes)

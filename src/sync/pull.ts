@@ -39,11 +39,14 @@ export async function pull(
     })
   }
   const state = await readRemote(ctx, repo, remote)
-  const to = theirCommit(remote, state, options.branch ?? head.branch.slice(HEADS.length))
+  const mine = head.branch.slice(HEADS.length)
+  const theirs = options.branch ?? mine
+  const to = theirCommit(remote, state, theirs)
   const fetch = await fetchState(ctx, repo, remote, state, {
     data: options.data,
     ...(options.recheck === undefined ? {} : { recheck: options.recheck }),
-    beforeData: () => refuseDiverged(ctx, repo, remote, head.commit, to),
+    beforeData: () =>
+      refuseDiverged(ctx, repo, remote, head.commit, to, startAgain(remote, mine, theirs)),
   })
   const partial = (await repo.config()).partial === true
   const complete = partial && options.data
@@ -106,12 +109,18 @@ function theirCommit(remote: Remote, state: RemoteState, branch: string): Commit
   })
 }
 
+/** The whole way: a branch that is only left stays diverged, and no later pull moves it. */
+const startAgain = (remote: Remote, mine: string, theirs: string): string =>
+  `keep yours under another name, and begin ${mine} anew at theirs: \`cxv switch -c NAME && cxv fetch ${remote.name} && ` +
+  `cxv branch -d ${mine} && cxv branch ${mine} ${remote.name}/${theirs} && cxv switch ${mine}\``
+
 async function refuseDiverged(
   ctx: Context,
   repo: Repository,
   remote: Remote,
   mine: CommitId | null,
   theirs: CommitId,
+  hint: string,
 ): Promise<void> {
   const { history } = repo
   if (mine === null || mine === theirs) return
@@ -125,7 +134,7 @@ async function refuseDiverged(
       `Against yours it has ${plural(differ.added, 'file')} more, ${plural(differ.changed, 'file')} changed, ` +
       `${plural(differ.removed, 'file')} fewer. Nothing was changed here.`,
     {
-      hint: `keep yours under another name (\`cxv switch -c mine\`, \`cxv push\`), then go to theirs: \`cxv fetch && cxv switch --detach ${theirs.slice(0, 10)}\``,
+      hint,
       data: { mine, theirs, ...differ },
     },
   )

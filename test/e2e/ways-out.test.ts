@@ -1,5 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type Machine, machine, number, text } from '../helpers/cli.ts'
@@ -152,4 +159,29 @@ test('pull with changes here: those it leaves alone stay, and for the others the
   assert.equal(readFileSync(join(mine, 'a.txt'), 'utf8'), 'a three\n')
   await ada.ok(mine, 'switch', 'kept')
   assert.equal(readFileSync(join(mine, 'a.txt'), 'utf8'), 'edited\n')
+})
+
+test('branches that went apart: the way that pull names ends where it can pull again', async (t) => {
+  const { ada, mine, theirs } = await two(t)
+  await commit(ada, theirs, 'a.txt', 'theirs\n')
+  await ada.ok(theirs, 'push')
+  await commit(ada, mine, 'a.txt', 'mine\n')
+  const refused = await ada.fails(mine, 'pull')
+  assert.equal(refused.code, 'NOT_FAST_FORWARD')
+  const way = /`(.*)`/.exec(refused.hint)?.[1] ?? ''
+  for (const step of way.split(' && ')) {
+    const [program, ...words] = step.replace('NAME', 'kept').split(' ')
+    assert.equal(program, 'cxv')
+    await ada.ok(mine, ...words)
+  }
+  assert.equal(readFileSync(join(mine, 'a.txt'), 'utf8'), 'theirs\n')
+  await commit(ada, theirs, 'a.txt', 'theirs again\n')
+  await ada.ok(theirs, 'push')
+  const pulled = await ada.json(mine, 'pull')
+  assert.equal(
+    `${text(pulled, 'branch')} ${text(pulled, 'status')}`,
+    'refs/heads/main fast forward',
+  )
+  await ada.ok(mine, 'switch', 'kept')
+  assert.equal(readFileSync(join(mine, 'a.txt'), 'utf8'), 'mine\n')
 })

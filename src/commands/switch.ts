@@ -1,5 +1,6 @@
-import { CxvError } from '../base/index.ts'
+import { type CommitId, CxvError } from '../base/index.ts'
 import { newRefName } from '../history/index.ts'
+import type { History } from '../history/types.ts'
 import { checkoutCommit, describeCheckout, openRepository } from '../repo/index.ts'
 import { defineCommand, erase } from './types.ts'
 
@@ -11,6 +12,10 @@ export const command = erase(
       'Files with changes that are in no version are never overwritten without --force. Interrupted, the same command finishes it.',
     examples: [
       ['cxv switch main', ''],
+      [
+        'cxv switch relabel',
+        'a branch that only a remote has is made here, where the remote has it',
+      ],
       ['cxv switch -c relabelled', 'make a branch here and go to it'],
       ['cxv switch --detach v1.2', 'look at a tag'],
     ],
@@ -67,8 +72,10 @@ export const command = erase(
         return { branch: null, commit, ...plan }
       }
       const branch = `refs/heads/${to}`
-      const commit = await repo.history.ref(branch)
-      if (commit === null) {
+      const known = await repo.history.ref(branch)
+      const tracked = known === null ? await ofOneRemote(repo.history, to) : undefined
+      const commit = known ?? tracked?.id
+      if (commit === undefined) {
         throw new CxvError('REV_UNKNOWN', `there is no branch ${to}`, {
           hint: `\`cxv branch\` lists them; \`cxv switch -c ${to}\` makes one; \`cxv switch --detach ${to}\` goes to a tag or commit`,
         })
@@ -78,9 +85,10 @@ export const command = erase(
         force,
         reason: `switch: to ${to}`,
       })
-      return { branch, commit, ...plan }
+      return { branch, commit, ...plan, ...(tracked && { createdFrom: tracked.name }) }
     },
     *text(r) {
+      if ('createdFrom' in r) yield `a new branch, made from ${r.createdFrom}`
       const where =
         r.branch === null
           ? `detached at ${r.commit?.slice(0, 10)}`
@@ -89,3 +97,14 @@ export const command = erase(
     },
   }),
 )
+
+/** The branch of that name which exactly one remote has. */
+async function ofOneRemote(
+  history: History,
+  branch: string,
+): Promise<{ readonly name: string; readonly id: CommitId } | undefined> {
+  const found = (await history.refs('refs/remotes/'))
+    .map(({ name, id }) => ({ name: name.slice('refs/remotes/'.length), id }))
+    .filter(({ name }) => name.slice(name.indexOf('/') + 1) === branch)
+  return found.length === 1 ? found[0] : undefined
+}

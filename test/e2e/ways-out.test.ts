@@ -185,3 +185,24 @@ test('branches that went apart: the way that pull names ends where it can pull a
   await ada.ok(mine, 'switch', 'kept')
   assert.equal(readFileSync(join(mine, 'a.txt'), 'utf8'), 'mine\n')
 })
+
+test('switch makes the branch that one remote has, and no other', async (t) => {
+  const { top, ada, mine, theirs } = await two(t)
+  await ada.ok(theirs, 'switch', '-c', 'relabel')
+  await commit(ada, theirs, 'a.txt', 'relabelled\n')
+  await ada.ok(theirs, 'push')
+  await ada.ok(mine, 'fetch')
+  const said = await ada.ok(mine, 'switch', 'relabel')
+  assert.match(said, /made from origin\/relabel/)
+  assert.match(said, /on relabel/)
+  assert.equal(readFileSync(join(mine, 'a.txt'), 'utf8'), 'relabelled\n')
+  assert.equal((await ada.fails(mine, 'switch', 'nosuch')).code, 'REV_UNKNOWN')
+
+  // Two remotes have it: which one is meant?
+  await ada.ok(mine, 'remote', 'add', 'second', join(top, 'second'))
+  await ada.ok(mine, 'push', 'second')
+  await ada.ok(mine, 'fetch', 'second')
+  await ada.ok(mine, 'switch', 'main')
+  await ada.ok(mine, 'branch', '-d', 'relabel')
+  assert.equal((await ada.fails(mine, 'switch', 'relabel')).code, 'REV_UNKNOWN')
+})

@@ -2,7 +2,7 @@ import { basename, join, resolve } from 'node:path'
 import { parseRemoteUrl } from '../backend/index.ts'
 import type { Backend } from '../backend/types.ts'
 import { CxvError, isRecord, parseJsonBytes, prettyJsonBytes } from '../base/index.ts'
-import { decodeRemoteFormat } from '../format/index.ts'
+import { decodeRemoteFormat, refNameOfKey } from '../format/index.ts'
 import {
   namesIn,
   pathExists,
@@ -21,7 +21,7 @@ import {
 import type { CommandContextLike } from './context.ts'
 import { emptyRemote, fetchState } from './fetch.ts'
 import { CLONE_MARKER, withoutPartial } from './pull.ts'
-import { FORMAT_KEY, readRemote, type RemoteState, trusting } from './state.ts'
+import { FORMAT_KEY, readRemote, trusting } from './state.ts'
 import type { CloneOptions, CloneResult, Remote } from './types.ts'
 
 const HEADS = 'refs/heads/'
@@ -76,6 +76,10 @@ export async function clone(
   const found = await backend.get(FORMAT_KEY)
   if (found === undefined) throw workRepository(url, root) ?? emptyRemote(remote)
   const format = trusting(remote, FORMAT_KEY, () => decodeRemoteFormat(found.bytes))
+  // Nor must a mistyped branch.
+  if (options.branch !== undefined) {
+    chooseBranch(remote, await branchesOf(backend), options.branch, format.head)
+  }
   writeFileAtomic(join(dir, CLONE_MARKER), prettyJsonBytes({ url }))
   const initial = options.branch ?? format.head.slice(HEADS.length)
   await using repo = pathExists(join(dir, 'config.json'))
@@ -89,7 +93,7 @@ export async function clone(
     partial: true,
   }))
   const state = await readRemote(ctx, repo, remote)
-  const branch = chooseBranch(remote, state, options.branch, format.head)
+  const branch = chooseBranch(remote, [...state.refs.keys()], options.branch, format.head)
   const to = state.refs.get(branch)?.ref.commit
   if (to === undefined) throw emptyRemote(remote)
   let ahead: CheckoutAhead | undefined
@@ -152,15 +156,24 @@ async function checkFolder(root: string, dir: string, url: string): Promise<bool
   return false
 }
 
+async function branchesOf(backend: Backend): Promise<readonly string[]> {
+  const names: string[] = []
+  for await (const { key } of backend.list(HEADS)) {
+    const name = refNameOfKey(key)
+    if (name !== undefined) names.push(name)
+  }
+  return names
+}
+
 function chooseBranch(
   remote: Remote,
-  state: RemoteState,
+  refs: readonly string[],
   asked: string | undefined,
   head: string,
 ): string {
-  const branches = [...state.refs.keys()].filter((name) => name.startsWith(HEADS)).sort()
+  const branches = refs.filter((name) => name.startsWith(HEADS)).sort()
   const candidates = asked === undefined ? [head, `${HEADS}main`, ...branches] : [HEADS + asked]
-  const chosen = candidates.find((name) => state.refs.has(name))
+  const chosen = candidates.find((name) => refs.includes(name))
   if (chosen !== undefined) return chosen
   if (branches.length === 0) throw emptyRemote(remote)
   throw new CxvError('REV_UNKNOWN', `${remote.backend.url} has no branch "${asked}"`, {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import {
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -205,4 +206,13 @@ test('switch makes the branch that one remote has, and no other', async (t) => {
   await ada.ok(mine, 'switch', 'main')
   await ada.ok(mine, 'branch', '-d', 'relabel')
   assert.equal((await ada.fails(mine, 'switch', 'relabel')).code, 'REV_UNKNOWN')
+})
+
+test('clone of a branch that is not there makes nothing', async (t) => {
+  const { top, ada, remote } = await two(t)
+  const failed = await ada.fails(top, 'clone', remote, 'c1', '-b', 'nosuch')
+  assert.equal(failed.code, 'REV_UNKNOWN')
+  assert.match(failed.hint, /main/)
+  assert.ok(!existsSync(join(top, 'c1')))
+  await ada.ok(top, 'clone', remote, 'c1', '-b', 'main')
 })

@@ -24,6 +24,10 @@ export interface Lookup {
     id: Uint8Array,
     tried: readonly Locator[],
   ): Promise<Locator | undefined>
+  /** Every frame of these chunk lists that a pack has, by content id in hex. */
+  recipesOf(ids: readonly Uint8Array[]): Promise<ReadonlyMap<string, readonly Locator[]>>
+  /** The chunk list to use from now on. */
+  prefer(id: Uint8Array, recipe: Locator): Promise<void>
 }
 
 const DEFAULT_MAX_BYTES = 1 << 30
@@ -90,7 +94,68 @@ export async function layOut(
     if (recipe === undefined) continue
     layouts[i] = await layOutRecipe(lookup, ids[i]!, at, recipe)
   }
+  // A list that leads nowhere may hide one that does.
+  const stuck = unknown.filter((i, k) => layouts[i] === undefined && recipes[k] !== undefined)
+  if (stuck.length === 0) return layouts
+  const others = await lookup.recipesOf(stuck.map((i) => ids[i]!))
+  for (const i of stuck) {
+    const id = ids[i]!
+    for await (const layout of layoutsAt(files, lookup, id, others.get(toHex(id)) ?? [])) {
+      layouts[i] = layout
+      await lookup.prefer(id, layout.recipe)
+      break
+    }
+  }
   return layouts
+}
+
+type Parts = Layout & { readonly kind: 'parts' }
+
+async function* layoutsAt(
+  files: PackFiles,
+  lookup: Lookup,
+  id: Uint8Array,
+  places: readonly Locator[],
+): AsyncGenerator<Parts> {
+  const onlyHere: Lookup = { ...lookup, elsewhere: () => Promise.resolve(undefined) }
+  for (const at of places) {
+    const recipe = await readRecipe(files, onlyHere, id, at)
+    const layout = recipe && (await layOutRecipe(lookup, id, at, recipe))
+    if (layout !== undefined) yield layout
+  }
+}
+
+/**
+ * For a content whose chunk list turned out wrong: where another list says it lies, proved by reading
+ * all of it. That list is preferred from now on.
+ */
+export async function rightLayout(
+  files: PackFiles,
+  lookup: Lookup,
+  wrong: Layout,
+): Promise<Layout | undefined> {
+  if (wrong.kind === 'chunk') return undefined
+  const places = (await lookup.recipesOf([wrong.id])).get(toHex(wrong.id)) ?? []
+  const others = places.filter((at) => byPlace(at, wrong.recipe) !== 0)
+  for await (const layout of layoutsAt(files, lookup, wrong.id, others)) {
+    if (!(await makesUp(files, lookup, layout))) continue
+    await lookup.prefer(layout.id, layout.recipe)
+    return layout
+  }
+  return undefined
+}
+
+async function makesUp(files: PackFiles, lookup: Lookup, layout: Parts): Promise<boolean> {
+  const whole = createHash('sha256')
+  try {
+    for (const { id, at } of layout.parts) {
+      whole.update(await readFrame(files, lookup, 'chunk', id, at))
+    }
+  } catch (error) {
+    if (isCxvError(error, 'CHUNK_CORRUPT') || isCxvError(error, 'CHUNK_MISSING')) return false
+    throw error
+  }
+  return whole.digest('hex') === toHex(layout.id)
 }
 
 async function readRecipe(
@@ -112,7 +177,7 @@ async function layOutRecipe(
   id: Uint8Array,
   recipeAt: Locator,
   recipe: Recipe,
-): Promise<Layout | undefined> {
+): Promise<Parts | undefined> {
   const places = await lookup.locate(
     'chunk',
     recipe.parts.map((part) => part.id),
@@ -166,6 +231,17 @@ export function createContentReader(
   }
 
   const readLayout = async (layout: Layout, maxBytes: number): Promise<Uint8Array> => {
+    try {
+      return await readPieces(layout, maxBytes)
+    } catch (error) {
+      if (!isCxvError(error, 'CHUNK_CORRUPT') && !isCxvError(error, 'CHUNK_MISSING')) throw error
+      const right = await rightLayout(files, lookup, layout)
+      if (right === undefined) throw error
+      return readPieces(right, maxBytes)
+    }
+  }
+
+  const readPieces = async (layout: Layout, maxBytes: number): Promise<Uint8Array> => {
     const size = sizeOf(layout)
     if (size > maxBytes) {
       throw new CxvError('TOO_LARGE', `${toHex(layout.id)} has ${size} bytes, over ${maxBytes}`, {
@@ -220,7 +296,18 @@ export function createContentReader(
       }
     },
     async *stream(id) {
-      yield* pieces(await layoutOf(id))
+      const layout = await layoutOf(id)
+      try {
+        yield* pieces(layout)
+      } catch (error) {
+        if (!isCxvError(error, 'CHUNK_CORRUPT') || layout.kind === 'chunk') throw error
+        if ((await rightLayout(files, lookup, layout)) === undefined) throw error
+        throw new CxvError('CHUNK_CORRUPT', error.message, {
+          hint: 'run the same command again: a chunk list that is right was found',
+          data: error.data,
+          cause: error,
+        })
+      }
     },
     close,
   }

@@ -1,9 +1,11 @@
 import { fromHex } from '../base/index.ts'
 import { decodeTable } from '../format/index.ts'
 import { joinIds } from './add-wire.ts'
+import { addForeignPack } from './foreign.ts'
 import { type ImportedPack, type ImportJob, importOnePack } from './importer.ts'
 import type { ChunkIndex } from './level-index.ts'
 import type { WorkFolders } from './materialiser.ts'
+import type { PackFiles } from './pack-files.ts'
 import { createThreadPool, type ThreadPool } from './thread-pool.ts'
 import type { PackImporter } from './types.ts'
 import { removeTemporaries } from './work-files.ts'
@@ -12,7 +14,11 @@ import { removeTemporaries } from './work-files.ts'
 const SMALL_PACK_BYTES = 4 << 20
 
 /** @see Store.openImporter */
-export function createPackImporter(folders: WorkFolders, index: ChunkIndex): PackImporter {
+export function createPackImporter(
+  folders: WorkFolders,
+  index: ChunkIndex,
+  packFiles: PackFiles,
+): PackImporter {
   let threads: ThreadPool<ImportJob, ImportedPack> | undefined
   const take = (job: ImportJob): Promise<ImportedPack> => {
     if (job.bytes.length <= SMALL_PACK_BYTES) return importOnePack(folders, job)
@@ -30,7 +36,7 @@ export function createPackImporter(folders: WorkFolders, index: ChunkIndex): Pac
         ids: joinIds(files.map((file) => fromHex(file.id))),
       })
       const pack = { id, sizeBytes, kind: done.kind, damaged: false }
-      await index.addPack(pack, decodeTable(done.table, sizeBytes))
+      await addForeignPack(index, packFiles, pack, decodeTable(done.table, sizeBytes))
       const written = files.flatMap(({ absolutePath }, i) => {
         const stat = done.files[i]
         return stat === undefined ? [] : [{ absolutePath, stat }]

@@ -10,18 +10,17 @@ import {
 } from '../format/index.ts'
 import { WHOLE_FILE_MAX_BYTES } from './adder.ts'
 import { cutPoint } from './fastcdc.ts'
+import { addForeignPack } from './foreign.ts'
 import type { ChunkIndex } from './level-index.ts'
 import { decodeLocated, type PackFiles } from './pack-files.ts'
 import { createPackWriter, type PackWriter, type PublishedPack } from './pack-writer.ts'
 
-/** Data and meta packs that are indexed as they are published. */
+/** Data and meta packs, published as they are full. */
 async function withWriters<T>(
   packs: string,
-  index: ChunkIndex,
+  onPublished: (pack: PublishedPack) => Promise<void>,
   work: (data: PackWriter, meta: PackWriter) => Promise<T>,
 ): Promise<T> {
-  const onPublished = (pack: PublishedPack): Promise<void> =>
-    index.addPack({ ...pack, damaged: false }, pack.entries)
   const data = createPackWriter(packs, 'data', onPublished)
   const meta = createPackWriter(packs, 'meta', onPublished)
   try {
@@ -55,7 +54,9 @@ export async function putBytes(
       throw error
     }
   }
-  await withWriters(packs, index, async (data, meta) => {
+  const published = (pack: PublishedPack): Promise<void> =>
+    index.addPack({ ...pack, damaged: false }, pack.entries)
+  await withWriters(packs, published, async (data, meta) => {
     if (bytes.length <= WHOLE_FILE_MAX_BYTES) {
       if (!(await holds('chunk', id, bytes))) meta.append('chunk', id, bytes, 0)
       return
@@ -85,9 +86,12 @@ export async function putBytes(
 export async function importFrames(
   packs: string,
   index: ChunkIndex,
+  files: PackFiles,
   frames: AsyncIterable<Uint8Array>,
 ): Promise<number> {
-  return withWriters(packs, index, async (data, meta) => {
+  const published = (pack: PublishedPack): Promise<void> =>
+    addForeignPack(index, files, { ...pack, damaged: false }, pack.entries)
+  return withWriters(packs, published, async (data, meta) => {
     let count = 0
     for await (const bytes of frames) {
       const { entry } = decodeFrame(bytes)

@@ -47,10 +47,14 @@ export interface ChunkIndex {
   packs(): ReadonlyMap<PackId, PackRow>
   /** @param ids 32 bytes each. @returns in the same order */
   locate(kind: ObjectKind, ids: readonly Uint8Array[]): Promise<readonly (Locator | undefined)[]>
-  /** One atomic batch, after the pack is durable. Its frames take the place of older ones. */
+  /**
+   * One atomic batch, after the pack is durable. Its frames take the place of older ones.
+   * @param passed those of the frames that do not: another place of them is known and stays
+   */
   addPack(
     pack: Pick<PackRow, 'id' | 'sizeBytes' | 'kind' | 'damaged'>,
     entries: readonly PackEntry[],
+    passed?: ReadonlySet<PackEntry>,
   ): Promise<void>
   /** Points one id at another frame of a known pack. */
   repoint(kind: ObjectKind, id: Uint8Array, to: Locator): Promise<void>
@@ -316,7 +320,7 @@ async function createIndex(db: Db, path: string, mark: string): Promise<ChunkInd
       }
       return found
     },
-    async addPack(pack, entries) {
+    async addPack(pack, entries, passed) {
       const before = packs.byId.get(pack.id)
       const number = before?.number ?? packs.next++
       const chunks = entries.filter((e) => e.kind === 'chunk').length
@@ -324,6 +328,7 @@ async function createIndex(db: Db, path: string, mark: string): Promise<ChunkInd
       // A chained batch hands each entry to LevelDB at once: a third of an array's garbage.
       const batch = db.batch()
       for (const e of entries) {
+        if (passed?.has(e) === true) continue
         batch.put(
           keyOf(e.kind, e.id),
           encodeLocator(number, e.offset, frameLength(e), e.plainLength),

@@ -8,6 +8,7 @@ import {
   missingContent,
   placeOf,
   readFrame,
+  rightLayout,
 } from './contents.ts'
 import {
   createMaterialiser,
@@ -15,10 +16,10 @@ import {
   type MaterialisedFile,
   type WorkFolders,
 } from './materialiser.ts'
-import type { PackFiles } from './pack-files.ts'
+import { decodeLocated, type PackFiles } from './pack-files.ts'
 import { createThreadPool } from './thread-pool.ts'
 import type { FileToMaterialise, Materialised, StatFacts } from './types.ts'
-import { createWorkFileWriter, removeTemporaries } from './work-files.ts'
+import { createWorkFileWriter, removeTemporaries, type WorkFileWriter } from './work-files.ts'
 
 /** Files whose places are known at a time: bounds memory, whatever the number of files. */
 const GROUP_FILES = 8_192
@@ -138,14 +139,37 @@ async function writeHere(
   lookup: Lookup,
   { file, layout }: PlacedFile,
 ): Promise<StatFacts> {
-  const pieces: Uint8Array[] = []
-  for (const { id, at } of partsOf(layout)) {
-    pieces.push(await readFrame(packFiles, lookup, 'chunk', id, at))
-  }
   const writer = createWorkFileWriter(temporaries)
-  const stat = writer.write(file.absolutePath, pieces, toHex(layout.id), file.executable)
-  if (stat === undefined) throw missingContent(file.id)
-  return stat
+  const stat = await writeFound(writer, packFiles, lookup, { file, layout })
+  if (stat !== undefined) return stat
+  const right = await rightLayout(packFiles, lookup, layout)
+  const again = right && (await writeFound(writer, packFiles, lookup, { file, layout: right }))
+  if (again === undefined) throw missingContent(file.id)
+  return again
+}
+
+/** Reads twice, first for the index to learn where each chunk is whole: never more than one is held. */
+async function writeFound(
+  writer: WorkFileWriter,
+  packFiles: PackFiles,
+  lookup: Lookup,
+  { file, layout }: PlacedFile,
+): Promise<StatFacts | undefined> {
+  const parts = partsOf(layout)
+  for (const { id, at } of parts) await readFrame(packFiles, lookup, 'chunk', id, at)
+  const places = await lookup.locate(
+    'chunk',
+    parts.map(({ id }) => id),
+  )
+  function* pieces(): Generator<Uint8Array> {
+    for (const [i, { id, at: before }] of parts.entries()) {
+      const at = places[i] ?? before
+      const frame = new Uint8Array(at.length)
+      packFiles.readSync(at.pack, at.offset, frame)
+      yield decodeLocated('chunk', id, at, frame)
+    }
+  }
+  return writer.write(file.absolutePath, pieces(), toHex(layout.id), file.executable)
 }
 
 interface Finished {

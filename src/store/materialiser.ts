@@ -1,4 +1,4 @@
-import { type PackId, toHex } from '../base/index.ts'
+import { equalBytes, type PackId, toHex } from '../base/index.ts'
 import { createPackFiles, decodeLocated } from './pack-files.ts'
 import type { Locator, StatFacts } from './types.ts'
 import { createWorkFileWriter } from './work-files.ts'
@@ -78,11 +78,14 @@ export function createMaterialiser({ packs, temporaries }: WorkFolders): Materia
         const count = part - first
         function* pieces(): Generator<Uint8Array> {
           for (let k = first; k < first + count; k++) {
-            const id = job.partIds.subarray(k * 32, k * 32 + 32)
-            yield decodeLocated('chunk', id, places[k]!, frameAt(places, k))
+            const chunk = job.partIds.subarray(k * 32, k * 32 + 32)
+            yield decodeLocated('chunk', chunk, places[k]!, frameAt(places, k))
           }
         }
-        const wholeId = count === 1 ? undefined : toHex(job.ids.subarray(i * 32, i * 32 + 32))
+        const id = job.ids.subarray(i * 32, i * 32 + 32)
+        // A list of one chunk may be wrong as any other.
+        const isChunk = count === 1 && equalBytes(id, job.partIds.subarray(first * 32, part * 32))
+        const wholeId = isChunk ? undefined : toHex(id)
         results.push(writer.write(path, pieces(), wholeId, job.executable[i] === 1))
       })
       return results

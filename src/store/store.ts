@@ -30,6 +30,8 @@ export function createStoreOver(ctx: Context, folder: string, index: ChunkIndex)
   const lookup: Lookup = {
     locate: (kind, ids) => index.locate(kind, ids),
     elsewhere: (kind, id, tried) => findElsewhere(index, packs, kind, id, tried),
+    recipesOf: (ids) => Promise.resolve(findRecipes(index, packs, ids)),
+    prefer: (id, recipe) => index.repoint('recipe', id, recipe),
   }
   const reader = createContentReader(files, lookup, async () => {
     files.close()
@@ -54,8 +56,8 @@ export function createStoreOver(ctx: Context, folder: string, index: ChunkIndex)
       return holding
     },
     packPath: (id) => packPath(packs, id),
-    openImporter: () => createPackImporter(folders, index),
-    importFrames: (frames) => importFrames(packs, index, frames),
+    openImporter: () => createPackImporter(folders, index, files),
+    importFrames: (frames) => importFrames(packs, index, files, frames),
     stats() {
       const rows = [...index.packs().values()]
       const sum = (of: (row: (typeof rows)[number]) => number): number =>
@@ -128,6 +130,32 @@ async function findElsewhere(
   return undefined
 }
 
+/** All frames of these chunk lists: as slow as `findElsewhere`, and only for those that failed. */
+function findRecipes(
+  index: ChunkIndex,
+  packs: string,
+  ids: readonly Uint8Array[],
+): Map<string, Locator[]> {
+  const found = new Map<string, Locator[]>(ids.map((id) => [toHex(id), []]))
+  for (const row of index.packs().values()) {
+    if (row.recipes === 0) continue
+    let entries
+    try {
+      entries = readPackTable(packPath(packs, row.id), row.sizeBytes).entries
+    } catch {
+      continue
+    }
+    for (const entry of entries) {
+      if (entry.kind !== 'recipe') continue
+      const { offset, plainLength } = entry
+      found
+        .get(toHex(entry.id))
+        ?.push({ pack: row.id, offset, length: frameLength(entry), plainLength })
+    }
+  }
+  return found
+}
+
 /** Holds locators and pack descriptors, nothing of LevelDB. */
 async function openPinnedReader(
   packs: string,
@@ -161,6 +189,8 @@ async function openPinnedReader(
       locate: (kind, wanted) =>
         Promise.resolve(wanted.map((id) => places.get(`${kind} ${toHex(id)}`))),
       elsewhere: () => Promise.resolve(undefined),
+      recipesOf: () => Promise.resolve(new Map()),
+      prefer: () => Promise.resolve(),
     },
     () => {
       files.close()

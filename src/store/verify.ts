@@ -17,7 +17,7 @@ import {
   verifyPack,
 } from '../format/index.ts'
 import { linkOrCopy, pathExists, removePath } from '../io/index.ts'
-import { type Layout, layOut, type Lookup, readFrame } from './contents.ts'
+import { type Layout, layOut, type Lookup, readFrame, rightLayout } from './contents.ts'
 import type { ChunkIndex, PackRow } from './level-index.ts'
 import { rebuildIndex } from './match-packs.ts'
 import { isReadable, type PackFiles, readPackBytes, readPackTable } from './pack-files.ts'
@@ -272,5 +272,7 @@ async function problemOf(
     if (isCxvError(error, 'CHUNK_CORRUPT')) return 'corrupt'
     throw error
   }
-  return whole === undefined || whole.digest('hex') === toHex(layout.id) ? undefined : 'corrupt'
+  if (whole === undefined || whole.digest('hex') === toHex(layout.id)) return undefined
+  const right = await rightLayout(store.files, store.lookup, layout)
+  return right === undefined ? 'corrupt' : undefined
 }

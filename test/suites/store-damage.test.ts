@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import {
+import { createHash } from 'node:crypto'
+import fs, {
   chmodSync,
   existsSync,
   mkdirSync,
@@ -11,11 +12,13 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { type ContentId, isCxvError, type PackId } from '../../src/base/index.ts'
-import { createPackBytes } from '../helpers/pack-bytes.ts'
+import { encodeRecipe, frameBody, scanPack } from '../../src/format/index.ts'
+import { createPackBytes, encodePack } from '../helpers/pack-bytes.ts'
 import { createStore, openStore } from '../../src/store/index.ts'
 import type { FileToAdd, Store } from '../../src/store/types.ts'
 import { testContext } from '../helpers/context.ts'
@@ -260,3 +263,133 @@ test('a pack with another name, or any byte changed, is not imported', async () 
   await importOne(store, large.id, large.bytes)
   await store.close()
 })
+
+test('chunk lists from outside that are wrong never hide the right one', async () => {
+  const { open, folder } = await made()
+  const large = seededBytes(99, 4_000_000)
+  const id = sha256(large)
+  let store = await open()
+  // Several: after a rebuild, which follows the packs' names, one of them comes after the right one.
+  for (let i = 0; i < 5; i++) {
+    const lie = createPackBytes([{ contentOf: large, chunks: [seededBytes(200 + i, 900_000)] }])
+    await importOne(store, lie.id, lie.bytes)
+  }
+  assert.equal(sha256(await store.read(id)), id)
+  await store.close()
+  const forgetIndex = (): void => rmSync(join(folder, 'index'), { recursive: true })
+
+  forgetIndex()
+  store = await open()
+  assert.equal((await store.missing([id])).size, 0)
+  assert.deepEqual((await store.verify([id], { deep: true, repair: false })).lost, [])
+  await store.close()
+
+  forgetIndex()
+  store = await open()
+  assert.equal(sha256(await store.read(id)), id)
+  await store.close()
+
+  forgetIndex()
+  store = await open()
+  const absolutePath = join(folder, 'written')
+  const target = { id, size: large.length, executable: false, absolutePath }
+  for await (const batch of store.materialise([target])) assert.equal(batch.length, 1)
+  assert.equal(sha256(readFileSync(absolutePath)), id)
+  await store.close()
+})
+
+test('a chunk list of chunks that are not here does not hide one whose chunks are', async () => {
+  const { open, folder } = await made()
+  const large = seededBytes(99, 4_000_000)
+  const id = sha256(large)
+  let store = await open()
+  for (let i = 0; i < 5; i++) {
+    const part = { id: createHash('sha256').update(`${i}`).digest(), length: 4_000_000 }
+    const body = encodeRecipe(Buffer.from(id, 'hex'), { size: 4_000_000, parts: [part] })
+    const lie = encodePack('meta', [
+      {
+        kind: 'recipe',
+        codec: 'stored',
+        id: Buffer.from(id, 'hex'),
+        body,
+        plainLength: body.length,
+      },
+    ])
+    await importOne(store, lie.id, lie.bytes)
+  }
+  await store.close()
+  rmSync(join(folder, 'index'), { recursive: true })
+  store = await open()
+  assert.equal((await store.missing([id])).size, 0)
+  assert.equal(sha256(await store.read(id)), id)
+  await store.close()
+})
+
+test('a sector that cannot be read costs its frame; repair keeps the others', async (t) => {
+  const { open, ids } = await made()
+  const store = await open()
+  const path = await packOf(store, sha256(victim))
+  const from = readFileSync(path).indexOf(victim)
+  const { readSync } = fs
+  const reading = (
+    fd: number,
+    into: NodeJS.ArrayBufferView,
+    at: number,
+    n: number,
+    pos: number,
+  ) => {
+    const bad =
+      fs.readlinkSync(`/proc/self/fd/${fd}`) === path && pos < from + 512 && pos + n > from
+    if (bad) throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' })
+    return readSync(fd, into, at, n, pos)
+  }
+  t.mock.method(fs, 'readSync', reading as typeof readSync)
+  syncBuiltinESMExports()
+  const report = await store.verify(ids, { deep: true, repair: true })
+  t.mock.restoreAll()
+  syncBuiltinESMExports()
+  assert.equal(report.setAside.length, 1)
+  assert.deepEqual([...(await store.missing(ids))], [sha256(victim)])
+  for (const id of ids) if (id !== sha256(victim)) assert.equal(sha256(await store.read(id)), id)
+  await store.close()
+})
+
+test('a damaged chunk of a large file is written from its other copy', async () => {
+  const { open, folder } = await made()
+  const large = seededBytes(99, 4_000_000)
+  const store = await open()
+  const paths = [...(await store.packsHolding([sha256(large)])).keys()].map(store.packPath)
+  const path = paths.find((of) => fs.statSync(of).size > large.length)
+  assert.ok(path !== undefined)
+  // The same chunks once more, as from a remote: the copy is known, and not yet used.
+  const other = join(mkdtempSync(join(top, 'other-')), 'copy')
+  const copy = copyOfChunks(path)
+  await importOne(store, copy.id, copy.bytes)
+  flipBitOf(path, large.subarray(large.length - 20_000))
+  const target = { id: sha256(large), size: large.length, executable: false, absolutePath: other }
+  for await (const batch of store.materialise([target])) assert.equal(batch.length, 1)
+  assert.equal(sha256(readFileSync(other)), sha256(large))
+  await store.close()
+  assert.ok(existsSync(folder))
+})
+
+/** A pack of the same frames and one more, so that it has another name. */
+function copyOfChunks(path: string): ReturnType<typeof encodePack> {
+  const bytes = readFileSync(path)
+  const frames = scanPack(bytes).entries.map((entry) => ({
+    ...entry,
+    body: new Uint8Array(frameBody(bytes, entry.offset, entry)),
+    codec: 'stored' as const,
+  }))
+  const more = seededBytes(77, 10)
+  return encodePack('data', [
+    ...frames,
+    {
+      kind: 'chunk',
+      codec: 'stored',
+      id: Buffer.from(sha256(more), 'hex'),
+      body: more,
+      plainLength: 10,
+    },
+  ])
+}

@@ -55,6 +55,23 @@ export function createStoreOver(ctx: Context, folder: string, index: ChunkIndex)
       }
       return holding
     },
+    async framesHolding(ids) {
+      const holding = new Map<PackId, Set<string>>()
+      const enter = (kind: ObjectKind, id: Uint8Array, at: Locator): void => {
+        const frames = holding.get(at.pack)
+        if (frames === undefined) holding.set(at.pack, new Set([`${kind}${toHex(id)}`]))
+        else frames.add(`${kind}${toHex(id)}`)
+      }
+      for (const layout of (await layOutAll(files, lookup, ids)).values()) {
+        if (layout === undefined) continue
+        if (layout.kind === 'chunk') enter('chunk', layout.id, layout.at)
+        else {
+          enter('recipe', layout.id, layout.recipe)
+          for (const part of layout.parts) enter('chunk', part.id, part.at)
+        }
+      }
+      return holding
+    },
     packPath: (id) => packPath(packs, id),
     openImporter: () => createPackImporter(folders, index, files),
     importFrames: (frames) => importFrames(packs, index, files, frames),

@@ -139,6 +139,11 @@ export interface Store extends ContentReader {
   packs(): Promise<readonly PackId[]>
   /** Which packs hold the frames of these contents (chunks and recipes). Absent ones are left out. */
   packsHolding(ids: readonly ContentId[]): Promise<ReadonlyMap<PackId, readonly ContentId[]>>
+  /**
+   * Which frames of which packs these contents are read from, `chunk` or `recipe` and the id in hex:
+   * the places that the index prefers, of several. Absent contents are left out.
+   */
+  framesHolding(ids: readonly ContentId[]): Promise<ReadonlyMap<PackId, ReadonlySet<string>>>
   packPath(id: PackId): string
   /** Takes in packs that come from elsewhere. Close it when they have come: it may hold threads. */
   openImporter(): PackImporter

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { withRetry } from '../backend/index.ts'
 import type { Backend } from '../backend/types.ts'
@@ -339,4 +340,29 @@ scene('a little of a large pack is fetched by ranges', async ({ a, b, backend })
   assert.ok(got.bytes < 2_000_000, `${got.bytes} bytes`)
   await fetchRemote(ctx, b, origin(backend), { data: true })
   await sameFiles(a, b, all)
+})
+
+/** Flips one bit of these bytes in the pack that has them, then stores them anew. */
+async function rotAndHeal(repo: BareRepo, bytes: Uint8Array): Promise<void> {
+  const store = await repo.store()
+  for (const pack of await store.packs()) {
+    const file = readFileSync(store.packPath(pack))
+    const at = file.indexOf(bytes.subarray(0, 500))
+    if (at < 0) continue
+    file[at]! ^= 1
+    chmodSync(store.packPath(pack), 0o644)
+    writeFileSync(store.packPath(pack), file)
+  }
+  await store.put(bytes)
+}
+
+scene('what was healed is pushed from where it is whole', async ({ a, b, backend }) => {
+  const small = Array.from({ length: 6 }, () => randomFile(5_000))
+  for (const [i, bytes] of small.entries()) await a.commit({ [`f${i}`]: bytes })
+  const large = randomFile(9_000_000)
+  const c = await a.commit({ large })
+  for (const bytes of [...small, large]) await rotAndHeal(a, bytes)
+  await push(ctx, a, origin(backend))
+  await fetchRemote(ctx, b, origin(backend), { data: true })
+  await sameFiles(a, b, c)
 })

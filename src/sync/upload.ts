@@ -10,9 +10,7 @@ import {
   toHex,
 } from '../base/index.ts'
 import {
-  decodeFrame,
   decodePackHeader,
-  decodeRecipe,
   decodeTable,
   encodeFragment,
   encodePackHeader,
@@ -77,29 +75,29 @@ export async function planUpload(
   lacking: readonly ContentId[],
   index: RemoteIndex,
 ): Promise<readonly PackToSend[]> {
-  const packs: LocalPack[] = []
-  for (const id of [...(await store.packsHolding(lacking)).keys()].sort()) {
-    packs.push(await openLocalPack(id, store.packPath(id)))
-  }
-  const contents = new Set<string>(lacking)
-  const chunks = await chunksOfRecipes(packs, contents)
+  // By the index: another pack may have the same frame, and have it damaged.
+  const holding = await store.framesHolding(lacking)
+  const wanted = new Set([...holding.values()].flatMap((frames) => [...frames]))
   const planned = new Set<string>()
   const send: PackToSend[] = []
   const single: Record<PackKind, FramePlace[]> = { data: [], meta: [] }
-  for (const pack of packs) {
+  for (const packName of [...holding.keys()].sort()) {
+    const frames = holding.get(packName) ?? new Set()
+    const pack = await openLocalPack(packName, store.packPath(packName))
     const needed: PackEntry[] = []
     let bytes = 0
+    let healed = false
     for (const entry of tableOf(pack)) {
-      const id = toHex(entry.id)
-      const wanted = contents.has(id) || (entry.kind === 'chunk' && chunks.has(id))
-      const key = `${entry.kind}${id}`
-      if (!wanted || planned.has(key) || index.find(entry.kind, entry.id) !== undefined) continue
+      const key = `${entry.kind}${toHex(entry.id)}`
+      healed ||= wanted.has(key) && !frames.has(key)
+      if (!frames.has(key) || planned.has(key) || index.find(entry.kind, entry.id) !== undefined)
+        continue
       planned.add(key)
       needed.push(entry)
       bytes += frameLength(entry)
     }
     if (needed.length === 0) continue
-    if (pack.size >= WHOLE_PACK_FROM_BYTES && bytes >= pack.size * WHOLE_PACK_SHARE) {
+    if (!healed && pack.size >= WHOLE_PACK_FROM_BYTES && bytes >= pack.size * WHOLE_PACK_SHARE) {
       send.push({ whole: pack, bytes: pack.size })
     } else {
       for (const entry of needed) single[pack.kind].push({ pack, entry })
@@ -139,31 +137,6 @@ const lostPack = (id: PackId, cause?: unknown): CxvError =>
     data: { pack: id },
     cause,
   })
-
-/** Chunks that the recipes of these contents list. */
-async function chunksOfRecipes(
-  packs: readonly LocalPack[],
-  contents: ReadonlySet<string>,
-): Promise<ReadonlySet<string>> {
-  const chunks = new Set<string>()
-  for (const pack of packs) {
-    const recipes = tableOf(pack).filter((e) => e.kind === 'recipe' && contents.has(toHex(e.id)))
-    if (recipes.length === 0) continue
-    const file = await openForReading(pack.path)
-    if (file === undefined) throw lostPack(pack.id)
-    try {
-      for (const entry of recipes) {
-        const { plain } = decodeFrame(await file.read(entry.offset, frameLength(entry)))
-        for (const part of decodeRecipe(entry.id, plain).parts) chunks.add(toHex(part.id))
-      }
-    } catch (cause) {
-      throw lostPack(pack.id, cause)
-    } finally {
-      await file.close()
-    }
-  }
-  return chunks
-}
 
 /** Single frames in packs of the usual size, in the order they lie in. */
 function bundle(kind: PackKind, frames: readonly FramePlace[]): PackToSend[] {

@@ -1,5 +1,6 @@
 import { formatBytes, type Json } from '../base/index.ts'
-import { cxvVersion, hardwareFacts, runProgram } from '../io/index.ts'
+import { cxvVersion, hardwareFacts } from '../io/index.ts'
+import { gitThere } from '../repo/index.ts'
 
 const MAX_PATCH_BYTES = 4 << 20
 
@@ -14,21 +15,13 @@ export interface CodeFacts {
 
 /**
  * The git repository around the work tree, if there is one and git is installed. Its configuration is
- * kept from starting programs (fsmonitor, external diff, text conversion).
+ * kept from starting programs (external diff, text conversion; see `gitThere`).
  */
 export async function codeFacts(root: string): Promise<CodeFacts | null> {
   const git = async (...args: string[]): Promise<Uint8Array | undefined> => {
-    try {
-      const { status, stdout } = await runProgram(
-        'git',
-        ['--no-pager', '-c', 'core.fsmonitor=false', '-C', root, ...args],
-        // Bytes: a patch of sources in another encoding must come back as it was.
-        { keepChars: MAX_PATCH_BYTES + 1, encoding: 'latin1' },
-      )
-      return status === 0 ? new Uint8Array(Buffer.from(stdout, 'latin1')) : undefined
-    } catch {
-      return undefined
-    }
+    // Bytes: a patch of sources in another encoding must come back as it was.
+    const output = await gitThere(root, args, MAX_PATCH_BYTES + 1)
+    return output?.status === 0 ? new Uint8Array(Buffer.from(output.stdout, 'latin1')) : undefined
   }
   const head = await git('rev-parse', '--verify', '--quiet', 'HEAD')
   const commit = new TextDecoder().decode(head).trim()

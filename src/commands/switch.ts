@@ -1,8 +1,25 @@
-import { type CommitId, CxvError } from '../base/index.ts'
+import { type CommitId, type Context, CxvError } from '../base/index.ts'
 import { newRefName } from '../history/index.ts'
 import type { History } from '../history/types.ts'
 import { checkoutCommit, describeCheckout, openRepository } from '../repo/index.ts'
+import type { CheckoutPlan, Repository } from '../repo/types.ts'
 import { defineCommand, erase } from './types.ts'
+
+interface Destination {
+  readonly to: string | undefined
+  /** A branch to make first. */
+  readonly create: string | undefined
+  readonly detach: boolean
+  readonly force: boolean
+}
+
+interface Switched extends CheckoutPlan {
+  /** Null: detached. */
+  readonly branch: string | null
+  readonly commit: CommitId | null
+  /** The remote's branch that this one was made from. */
+  readonly createdFrom?: string
+}
 
 export const command = erase(
   defineCommand({
@@ -32,63 +49,18 @@ export const command = erase(
     },
     async run(ctx, args) {
       await using repo = await openRepository(ctx, ctx.cwd)
-      const to = args._['to']?.[0]
-      const force = args.force === true
-      if (args.create !== undefined) {
-        const branch = newRefName('heads', args.create)
-        if ((await repo.history.ref(branch)) !== null) {
-          throw new CxvError('REF_EXISTS', `branch ${args.create} exists`, {
-            hint: `\`cxv switch ${args.create}\``,
-          })
-        }
-        const head = await repo.history.head()
-        const commit = to === undefined ? head.commit : await repo.history.resolve(to)
-        if (commit === null) {
-          await repo.history.setHead(branch, `switch: to ${args.create}`)
-          return { branch, commit: null, write: [], remove: [], bytes: 0 }
-        }
-        if (commit === head.commit) {
-          // Nothing on disk changes, so what is staged and edited comes along, as with git.
-          await repo.history.casRef(branch, null, commit, `branch: created from ${to ?? 'HEAD'}`)
-          await repo.history.setHead(branch, `switch: to ${args.create}`)
-          return { branch, commit, write: [], remove: [], bytes: 0 }
-        }
-        const plan = await checkoutCommit(ctx, repo, commit, {
-          branch,
-          force,
-          reason: `switch: to ${args.create}`,
-        })
-        return { branch, commit, ...plan }
-      }
-      if (to === undefined)
-        throw new CxvError('USAGE', 'switch to what?', { hint: '`cxv branch` lists branches' })
-      if (args.detach === true) {
-        const commit = await repo.history.resolve(to)
-        const plan = await checkoutCommit(ctx, repo, commit, {
-          branch: null,
-          force,
-          reason: `switch: to ${to}`,
-        })
-        return { branch: null, commit, ...plan }
-      }
-      const branch = `refs/heads/${to}`
-      const known = await repo.history.ref(branch)
-      const tracked = known === null ? await ofOneRemote(repo.history, to) : undefined
-      const commit = known ?? tracked?.id
-      if (commit === undefined) {
-        throw new CxvError('REV_UNKNOWN', `there is no branch ${to}`, {
-          hint: `\`cxv branch\` lists them; \`cxv switch -c ${to}\` makes one; \`cxv switch --detach ${to}\` goes to a tag or commit`,
-        })
-      }
-      const plan = await checkoutCommit(ctx, repo, commit, {
-        branch,
-        force,
-        reason: `switch: to ${to}`,
-      })
-      return { branch, commit, ...plan, ...(tracked && { createdFrom: tracked.name }) }
+      // Under the lock from the first look on: what another process commits meanwhile is not gone back behind.
+      return await repo.withWriteLock('switch', () =>
+        switchTo(ctx, repo, {
+          to: args._['to']?.[0],
+          create: args.create,
+          detach: args.detach === true,
+          force: args.force === true,
+        }),
+      )
     },
     *text(r) {
-      if ('createdFrom' in r) yield `a new branch, made from ${r.createdFrom}`
+      if (r.createdFrom !== undefined) yield `a new branch, made from ${r.createdFrom}`
       const where =
         r.branch === null
           ? `detached at ${r.commit?.slice(0, 10)}`
@@ -107,4 +79,63 @@ async function ofOneRemote(
     .map(({ name, id }) => ({ name: name.slice('refs/remotes/'.length), id }))
     .filter(({ name }) => name.slice(name.indexOf('/') + 1) === branch)
   return found.length === 1 ? found[0] : undefined
+}
+
+async function switchTo(
+  ctx: Context,
+  repo: Repository,
+  { to, create, detach, force }: Destination,
+): Promise<Switched> {
+  if (create !== undefined) {
+    const branch = newRefName('heads', create)
+    if ((await repo.history.ref(branch)) !== null) {
+      throw new CxvError('REF_EXISTS', `branch ${create} exists`, {
+        hint: `\`cxv switch ${create}\``,
+      })
+    }
+    const head = await repo.history.head()
+    const commit = to === undefined ? head.commit : await repo.history.resolve(to)
+    if (commit === null) {
+      await repo.history.setHead(branch, `switch: to ${create}`)
+      return { branch, commit: null, write: [], remove: [], bytes: 0 }
+    }
+    if (commit === head.commit) {
+      // Nothing on disk changes, so what is staged and edited comes along, as with git.
+      await repo.history.casRef(branch, null, commit, `branch: created from ${to ?? 'HEAD'}`)
+      await repo.history.setHead(branch, `switch: to ${create}`)
+      return { branch, commit, write: [], remove: [], bytes: 0 }
+    }
+    const plan = await checkoutCommit(ctx, repo, commit, {
+      branch,
+      force,
+      reason: `switch: to ${create}`,
+    })
+    return { branch, commit, ...plan }
+  }
+  if (to === undefined)
+    throw new CxvError('USAGE', 'switch to what?', { hint: '`cxv branch` lists branches' })
+  if (detach) {
+    const commit = await repo.history.resolve(to)
+    const plan = await checkoutCommit(ctx, repo, commit, {
+      branch: null,
+      force,
+      reason: `switch: to ${to}`,
+    })
+    return { branch: null, commit, ...plan }
+  }
+  const branch = `refs/heads/${to}`
+  const known = await repo.history.ref(branch)
+  const tracked = known === null ? await ofOneRemote(repo.history, to) : undefined
+  const commit = known ?? tracked?.id
+  if (commit === undefined) {
+    throw new CxvError('REV_UNKNOWN', `there is no branch ${to}`, {
+      hint: `\`cxv branch\` lists them; \`cxv switch -c ${to}\` makes one; \`cxv switch --detach ${to}\` goes to a tag or commit`,
+    })
+  }
+  const plan = await checkoutCommit(ctx, repo, commit, {
+    branch,
+    force,
+    reason: `switch: to ${to}`,
+  })
+  return { branch, commit, ...plan, ...(tracked && { createdFrom: tracked.name }) }
 }

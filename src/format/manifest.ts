@@ -195,8 +195,21 @@ export function shardEnd(rows: readonly ManifestRow[], start: number, xxh64: Xxh
   return limit
 }
 
-/** File name of the shard that begins with `path`, 16 hex digits. The first shard's is FIRST_SHARD. */
-export const shardName = (path: string, xxh64: Xxh64): string => hex64(xxh64.ofText(path))
+/**
+ * File names of the shards that begin with these paths: FIRST_SHARD, then 16 hex digits of each path's
+ * XXH64. Paths of one hash can be made on purpose: of several shards that would have one name, the second
+ * gets `-2` behind it, and so on.
+ */
+export function shardNames(firstPaths: readonly string[], xxh64: Xxh64): readonly string[] {
+  const times = new Map<string, number>()
+  return firstPaths.map((path, i) => {
+    if (i === 0) return FIRST_SHARD
+    const name = hex64(xxh64.ofText(path))
+    const nth = (times.get(name) ?? 0) + 1
+    times.set(name, nth)
+    return nth === 1 ? name : `${name}-${nth}`
+  })
+}
 
 /** Each shard's first path, escaped, a line each. */
 export const encodeShardOrder = (firstPaths: readonly string[]): Uint8Array =>

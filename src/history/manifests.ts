@@ -10,7 +10,7 @@ import {
   MAX_SHARD_ROWS,
   SHARD_ORDER,
   shardEnd,
-  shardName,
+  shardNames,
   startsShard,
   type Xxh64,
 } from '../format/index.ts'
@@ -181,13 +181,12 @@ export function openManifests(objects: Objects): Manifests {
       }
     }
     const made: NewObject[] = []
-    const shards: Shard[] = []
+    const unnamed: Omit<Shard, 'name'>[] = []
     for (let at = 0; at < all.length;) {
       const first = all[at]?.path ?? ''
-      const name = at === 0 ? FIRST_SHARD : shardName(first, xxh64)
       const old = known.get(first)
       if (old !== undefined && sameShard(all, at, old.rows, xxh64)) {
-        shards.push({ name, oid: old.oid, first })
+        unnamed.push({ oid: old.oid, first })
         at += old.rows.length
         onRows?.(old.rows.length)
         continue
@@ -196,10 +195,15 @@ export function openManifests(objects: Objects): Manifests {
       const shard = newObject('blob', encodeShard(rowsHere))
       cache.set(shard.oid, rowsHere)
       made.push(shard)
-      shards.push({ name, oid: shard.oid, first })
+      unnamed.push({ oid: shard.oid, first })
       at += rowsHere.length
       onRows?.(rowsHere.length)
     }
+    const names = shardNames(
+      unnamed.map(({ first }) => first),
+      xxh64,
+    )
+    const shards = unnamed.map((shard, i) => ({ ...shard, name: names[i] ?? FIRST_SHARD }))
     const trees = planTrees(shards)
     if (trees.tree !== undefined) lists.set(trees.tree, shards)
     return { tree: trees.tree, objects: [...made, ...trees.objects] }
@@ -305,8 +309,10 @@ async function readShardList(objects: Objects, tree: Oid, xxh64: Xxh64): Promise
   const order = files.get(SHARD_ORDER)
   if (order === undefined) throw damaged('a manifest has no order of shards')
   files.delete(SHARD_ORDER)
-  const shards = decodeShardOrder(await readAs(objects, order, 'blob')).map((first, i) => {
-    const name = i === 0 ? FIRST_SHARD : shardName(first, xxh64)
+  const firsts = decodeShardOrder(await readAs(objects, order, 'blob'))
+  const names = shardNames(firsts, xxh64)
+  const shards = firsts.map((first, i) => {
+    const name = names[i] ?? FIRST_SHARD
     const oid = files.get(name)
     if (oid === undefined) throw damaged(`a manifest lacks its shard ${name}`)
     files.delete(name)

@@ -1,6 +1,9 @@
-import { canonicalJson, type CommitId, type Context, CxvError } from '../base/index.ts'
+import { canonicalJson, type CommitId, type Context, CxvError, plural } from '../base/index.ts'
+import type { Store } from '../store/types.ts'
 import { applyStage, readStage, unstageChange } from './stage.ts'
-import type { Repository } from './types.ts'
+import type { Repository, StageChange } from './types.ts'
+
+type Stage = ReadonlyMap<string, StageChange>
 
 export interface CommitReport {
   readonly commit: CommitId
@@ -17,7 +20,7 @@ export interface CommitReport {
 /**
  * Makes a commit of HEAD with the stage applied and moves the branch to it, then empties the stage.
  * Killed between the two, the stage is the same as HEAD and changes nothing.
- * @throws CxvError NOTHING_TO_DO, REF_MOVED, PATH_UNSUPPORTED when a path is staged as a file and as a folder
+ * @throws CxvError NOTHING_TO_DO, REF_MOVED, CHUNK_MISSING, PATH_UNSUPPORTED when a path is staged as a file and as a folder
  */
 export async function commitStage(
   ctx: Context,
@@ -48,6 +51,7 @@ export async function commitStage(
         hint: '`cxv add` what you changed, then commit; `cxv status` shows it',
       })
     }
+    await refuseMissing(store, stage)
     const message = options.message.endsWith('\n') ? options.message : `${options.message}\n`
     const parents = head.commit === null ? [] : [head.commit]
     const commit = await repo.history.writeCommit(
@@ -77,4 +81,22 @@ export async function commitStage(
       message,
     }
   })
+}
+
+/** A commit must never name bytes that are not here. */
+async function refuseMissing(store: Store, stage: Stage): Promise<void> {
+  const ids = new Set([...stage.values()].flatMap((c) => (c.change === 'put' ? [c.row.id] : [])))
+  const lost = await store.missing([...ids])
+  if (lost.size === 0) return
+  const paths = [...stage.values()].flatMap((c) =>
+    c.change === 'put' && lost.has(c.row.id) ? [c.path] : [],
+  )
+  throw new CxvError(
+    'CHUNK_MISSING',
+    `the bytes of ${plural(paths.length, 'staged file')} are not here: ${paths.slice(0, 5).join(', ')}${paths.length > 5 ? ', ...' : ''}`,
+    {
+      hint: '`cxv add` them again, then commit',
+      data: { paths: paths.slice(0, 1000), count: paths.length },
+    },
+  )
 }

@@ -129,10 +129,15 @@ async function walkHistory(
   ]
   const seen = new Set<CommitId>()
   let commits = 0
-  for await (const { name, commit } of counting(ctx, 'files of all commits', 'commits', next)) {
+  const fresh = function* (): Generator<(typeof next)[number]> {
+    for (const at of next) {
+      if (seen.has(at.commit)) continue
+      seen.add(at.commit)
+      yield at
+    }
+  }
+  for await (const { name, commit } of counting(ctx, 'files of all commits', 'commits', fresh())) {
     ctx.signal.throwIfAborted()
-    if (seen.has(commit)) continue
-    seen.add(commit)
     try {
       const { id, parents } = await history.facts(commit)
       next.push(...(id === commit ? parents : [id]).map((at) => ({ name, commit: at })))

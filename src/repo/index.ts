@@ -4,6 +4,7 @@
  */
 export { type AddReport, stageFiles } from './add.ts'
 export { beginCheckout, type CheckoutAhead, checkoutCommit, describeCheckout } from './checkout.ts'
+export { gitThere } from './git-around.ts'
 export { hashFile } from './hash.ts'
 export { commitStage } from './commit.ts'
 export { initRepository, openRepository } from './open.ts'

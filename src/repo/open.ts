@@ -2,18 +2,11 @@ import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { type Context, CxvError } from '../base/index.ts'
 import { createHistory, openHistory } from '../history/index.ts'
 import type { History, ManifestRow, Person } from '../history/types.ts'
-import {
-  acquireLock,
-  hostname,
-  type Lock,
-  makeFolder,
-  pathExists,
-  runProgram,
-  userName,
-} from '../io/index.ts'
+import { acquireLock, hostname, type Lock, makeFolder, pathExists, userName } from '../io/index.ts'
 import { createStore, openStore } from '../store/index.ts'
 import type { Store } from '../store/types.ts'
 import { EMPTY_CONFIG, readConfig, writeConfig } from './config.ts'
+import { gitSetting } from './git-around.ts'
 import { applyStage, readStage } from './stage.ts'
 import { computeStatus } from './status.ts'
 import type { RepoConfig, Repository } from './types.ts'
@@ -158,17 +151,10 @@ function toRepoPath(root: string, cwd: string, path: string): string {
 
 async function identity(root: string): Promise<Person> {
   const env = process.env
-  const fromGit = async (key: string): Promise<string | undefined> => {
-    try {
-      const { status, stdout } = await runProgram('git', ['-C', root, 'config', '--get', key])
-      return status === 0 && stdout.trim() !== '' ? stdout.trim() : undefined
-    } catch {
-      return undefined
-    }
-  }
   const user = userName()
   return {
-    name: env['CXV_AUTHOR_NAME'] ?? (await fromGit('user.name')) ?? user,
-    email: env['CXV_AUTHOR_EMAIL'] ?? (await fromGit('user.email')) ?? `${user}@${hostname()}`,
+    name: env['CXV_AUTHOR_NAME'] ?? (await gitSetting(root, 'user.name')) ?? user,
+    email:
+      env['CXV_AUTHOR_EMAIL'] ?? (await gitSetting(root, 'user.email')) ?? `${user}@${hostname()}`,
   }
 }

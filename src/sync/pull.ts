@@ -48,43 +48,56 @@ export async function pull(
     beforeData: () =>
       refuseDiverged(ctx, repo, remote, head.commit, to, startAgain(remote, mine, theirs)),
   })
-  const partial = (await repo.config()).partial === true
-  const complete = partial && options.data
-  const done = { fetch, branch: head.branch, from: head.commit, to }
-  const isAhead = head.commit !== null && (await history.isAncestor(to, head.commit))
-  // Ahead of the remote, or level with it: the work tree is the user's, unless it was never filled.
-  const target = isAhead && head.commit !== null ? head.commit : to
-  const move = target !== head.commit
-  const plan =
-    move || complete
-      ? await checkoutCommit(ctx, repo, target, {
-          branch: head.branch,
-          complete,
-          data: options.data || !partial,
-          hint: KEEP_OR_DROP,
-          reason: `pull from ${remote.name}`,
-        })
-      : NOTHING
-  if (complete) {
-    await repo.updateConfig(withoutPartial)
-    removePath(join(repo.folder, CLONE_MARKER))
-  }
-  const status =
-    head.commit === null
-      ? 'created'
-      : move
-        ? 'fast forward'
-        : head.commit === to
-          ? 'up to date'
-          : 'ahead'
-  return {
-    ...done,
-    to: target,
-    status,
-    written: plan.write.length,
-    removed: plan.remove.length,
-    writtenBytes: plan.bytes,
-  }
+  const { branch } = head
+  // Decided anew under the lock: another process may have committed while this one fetched.
+  return repo.withWriteLock('pull', async () => {
+    const now = await history.head()
+    if (now.branch !== branch) {
+      throw new CxvError('REF_MOVED', `another process left ${mine} while this one fetched`, {
+        hint: 'run the same command again',
+      })
+    }
+    if (now.commit !== head.commit) {
+      await refuseDiverged(ctx, repo, remote, now.commit, to, startAgain(remote, mine, theirs))
+    }
+    const partial = (await repo.config()).partial === true
+    const complete = partial && options.data
+    const done = { fetch, branch, from: now.commit, to }
+    const isAhead = now.commit !== null && (await history.isAncestor(to, now.commit))
+    // Ahead of the remote, or level with it: the work tree is the user's, unless it was never filled.
+    const target = isAhead && now.commit !== null ? now.commit : to
+    const move = target !== now.commit
+    const plan =
+      move || complete
+        ? await checkoutCommit(ctx, repo, target, {
+            branch,
+            complete,
+            data: options.data || !partial,
+            hint: KEEP_OR_DROP,
+            reason: `pull from ${remote.name}`,
+          })
+        : NOTHING
+    if (complete) {
+      await repo.updateConfig(withoutPartial)
+      removePath(join(repo.folder, CLONE_MARKER))
+    }
+    const status =
+      now.commit === null
+        ? 'created'
+        : move
+          ? 'fast forward'
+          : now.commit === to
+            ? 'up to date'
+            : 'ahead'
+    return {
+      ...done,
+      to: target,
+      status,
+      written: plan.write.length,
+      removed: plan.remove.length,
+      writtenBytes: plan.bytes,
+    }
+  })
 }
 
 /** All bytes are here now: a tracked file that is not on disk was deleted by the user. */

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
@@ -21,6 +22,8 @@ export interface Started {
   readonly ended: Promise<Ended>
   /** SIGKILL when none is named. */
   kill(signal?: NodeJS.Signals): void
+  /** Resolves when stderr holds these words. */
+  says(words: RegExp): Promise<void>
 }
 
 /** A machine with a user of its own: nothing of the real home folder is seen. */
@@ -109,6 +112,9 @@ export function startProgram(
       child.on('close', (status, signal) => resolve({ status, signal, stdout, stderr }))
     }),
     kill: (signal = 'SIGKILL') => void child.kill(signal),
+    async says(words) {
+      while (!words.test(stderr)) await once(child.stderr, 'data')
+    },
   }
 }
 

@@ -14,21 +14,9 @@ import {
   type PackedObject,
   scanPack,
 } from './git-pack.ts'
-import { type Objects, readLoose } from './objects.ts'
-
-/** A file of the history that is not as it was written. */
-export interface DamagedFile {
-  /** Its path in the git folder: `objects/pack/pack-....pack`. */
-  readonly file: string
-  readonly problem: string
-}
-
-/** What became of a damaged file. */
-export interface MovedFile extends DamagedFile {
-  readonly to: string
-  /** Sound objects of it, which are in a new pack now. */
-  readonly kept: number
-}
+import { readLoose } from './loose.ts'
+import type { Objects } from './objects.ts'
+import type { DamagedFile, MovedFile } from './types.ts'
 
 const SHA1_BYTES = 20
 const PACKS = 'objects/pack'

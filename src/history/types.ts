@@ -1,8 +1,7 @@
 import type { CommitId, Context } from '../base/index.ts'
 import type { ManifestRow, TableDeclaration } from '../format/index.ts'
-import type { DamagedFile, MovedFile } from './repair.ts'
 
-export type { DamagedFile, ManifestRow, MovedFile, TableDeclaration }
+export type { ManifestRow, TableDeclaration }
 
 export interface Person {
   readonly name: string
@@ -62,6 +61,20 @@ export interface Head {
   readonly branch: string | null
   /** Null before the first commit. */
   readonly commit: CommitId | null
+}
+
+/** A file of the history that is not as it was written. */
+export interface DamagedFile {
+  /** Its path in the git folder: `objects/pack/pack-....pack`. */
+  readonly file: string
+  readonly problem: string
+}
+
+/** What became of a damaged file. */
+export interface MovedFile extends DamagedFile {
+  readonly to: string
+  /** Sound objects of it, which are in a new pack now. */
+  readonly kept: number
 }
 
 export interface RefProblem {

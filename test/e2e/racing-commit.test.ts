@@ -31,17 +31,16 @@ async function scene(t: CleanUp): Promise<Scene> {
 async function overtaken({ me, work }: Scene, ...slow: readonly string[]): Promise<Ended> {
   const ctx = testContext()
   await using repo = await openRepository(ctx, work)
-  return (
-    await repo.withWriteLock('commit', async () => {
-      const waiting = me.start(work, ...slow)
-      await waiting.says(/waiting for/)
-      writeFileSync(join(work, 'new.png'), 'new')
-      await stageFiles(ctx, repo, work, ['new.png'])
-      await commitStage(ctx, repo, { message: 'meanwhile' })
-      await repo.releaseStore()
-      return { waiting }
-    })
-  ).waiting.ended
+  const { waiting } = await repo.withWriteLock('commit', async () => {
+    const started = me.start(work, ...slow)
+    await started.says(/waiting for/)
+    writeFileSync(join(work, 'new.png'), 'new')
+    await stageFiles(ctx, repo, work, ['new.png'])
+    await commitStage(ctx, repo, { message: 'meanwhile' })
+    await repo.releaseStore()
+    return { waiting: started }
+  })
+  return await waiting.ended
 }
 
 async function assertKept({ me, work }: Scene): Promise<void> {

@@ -82,7 +82,9 @@ export async function planDryRun(
 ): Promise<DryRunPlan> {
   const head = await repo.history.resolve(config.data.rev)
   if (!(await isChanged(repo, config, allowDirty))) {
-    return { config, commit: head, resolution: await resolvePin(ctx, repo, config, head) }
+    const resolution = await resolvePin(ctx, repo, config, head)
+    refuseUndefinedMonitor(config, resolution)
+    return { config, commit: head, resolution }
   }
   const { modified, deleted } = await changesOnDisk(ctx, repo)
   const onDisk = new Map<ContentId, string>()
@@ -99,6 +101,7 @@ export async function planDryRun(
     rows: await changedRows(repo, fresh, deleted),
     tables: (await repo.config()).tables,
   })
+  refuseUndefinedMonitor(config, resolution)
   return { config, commit: null, resolution }
 }
 

@@ -215,8 +215,8 @@ export function readPackTable(path: string, sizeBytes: number): PackTable {
   }
 }
 
-/** What a disk reads or fails to read at a time. */
-const BLOCK_BYTES = 4_096
+/** What a disk reads or fails to read at a time, at least. */
+const SECTOR_BYTES = 512
 
 /** The pack's bytes, zeros where the disk cannot read them; undefined when it is gone or no pack's size. */
 export function readPackBytes(path: string): Uint8Array | undefined {
@@ -232,20 +232,23 @@ export function readPackBytes(path: string): Uint8Array | undefined {
 
 function readWhatCanBe(fd: number, size: number): Uint8Array {
   const bytes = new Uint8Array(size)
-  const read = (from: number, to: number): number => {
+  /** Halves what fails until a sector is left. */
+  const read = (from: number, to: number): void => {
     try {
-      return readInto(fd, bytes.subarray(from, to), from)
+      readInto(fd, bytes.subarray(from, to), from)
     } catch (error) {
       if (systemCode(error) !== 'EIO') throw error
-      return -1
+      const sectors = Math.ceil((to - from) / SECTOR_BYTES)
+      if (sectors <= 1) {
+        bytes.fill(0, from, to)
+        return
+      }
+      const middle = from + Math.ceil(sectors / 2) * SECTOR_BYTES
+      read(from, middle)
+      read(middle, to)
     }
   }
-  const whole = read(0, size)
-  if (whole >= 0) return bytes.subarray(0, whole)
-  for (let from = 0; from < size; from += BLOCK_BYTES) {
-    const to = Math.min(size, from + BLOCK_BYTES)
-    if (read(from, to) < 0) bytes.fill(0, from, to)
-  }
+  read(0, size)
   return bytes
 }
 

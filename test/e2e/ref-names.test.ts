@@ -51,7 +51,7 @@ test('a name that branch refuses, or that could never be pushed, is refused wher
     ['main'],
   )
   await ada.ok(work, 'remote', 'add', 'origin', join(top, 'remote'))
-  for (const name of [longest, 'ä'.repeat(49)]) {
+  for (const name of [longest, 'ä'.repeat(42)]) {
     await ada.ok(work, 'switch', '-c', name)
     await ada.ok(work, 'push')
   }

@@ -43,7 +43,8 @@ export interface Backend {
   readonly url: string
   readonly caps: BackendCaps
   /**
-   * Absent: undefined. A range beyond the end, or a short body, is an error.
+   * Absent: undefined. A range beyond the end, or a short body, is an error. The bytes are the caller's,
+   * with the buffer they lie in.
    * @param options.into memory to read into, if that spares memory of its own and it is large enough: the
    *   bytes are then a view of it
    */

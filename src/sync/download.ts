@@ -122,9 +122,8 @@ async function transfer(
     whole.reduce((sum, { pack }) => sum + pack.size, 0) +
     spans.reduce((sum, s) => sum + s.length, 0)
   const limit = concurrencyOf(remote.backend)
-  // Read into again and again: memory of its own for each pack would wait for two collectors.
-  const largest = Math.max(0, ...whole.map(({ pack }) => pack.size))
-  const memory: Uint8Array<ArrayBuffer>[] = []
+  // Read into again and again, where the backend does: memory of its own for each pack waits for two collectors.
+  const spare: Uint8Array[] = []
   const importer = store.openImporter()
   const task = startTask(ctx, `pull from ${remote.name}`, 'bytes', total)
   try {
@@ -135,13 +134,14 @@ async function transfer(
         told += n
         task.advance(n, n)
       }
-      const into = memory.pop() ?? new Uint8Array(largest)
+      const into = spare.pop()
       const bytes = await getPack(ctx, remote, pack, { into, onBytes })
+      const isReused = into === undefined || bytes.buffer === into.buffer
       const files = ahead === undefined ? [] : held.flatMap((frame) => ahead.take(frame.id))
       const done = await importing(remote, packKey(pack.id), () =>
         importer.import(pack.id, bytes, files),
       )
-      memory.push(new Uint8Array(done.bytes.buffer))
+      if (isReused) spare.push(new Uint8Array(done.bytes.buffer))
       if (done.written.length > 0) await ahead?.wrote(done.written)
       task.advance(pack.size - told, pack.size - told)
     })
@@ -164,19 +164,25 @@ async function getPack(
     into,
     onBytes,
   }: {
-    readonly into: Uint8Array<ArrayBuffer>
+    readonly into: Uint8Array | undefined
     readonly onBytes: (bytes: number) => void
   },
 ): Promise<Uint8Array<ArrayBuffer>> {
   const key = packKey(pack.id)
-  const got = await remote.backend.get(key, undefined, { signal: ctx.signal, into, onBytes })
+  const got = await remote.backend.get(key, undefined, {
+    signal: ctx.signal,
+    onBytes,
+    ...(into && { into }),
+  })
   if (got === undefined) throw corrupt(remote, key, 'is absent, though its index names it')
   if (got.bytes.length !== pack.size) {
     throw corrupt(remote, key, `has ${got.bytes.length} bytes instead of ${pack.size}`)
   }
-  const bytes = into.subarray(0, pack.size)
-  if (got.bytes.buffer !== into.buffer) bytes.set(got.bytes)
-  return bytes
+  const { buffer, byteOffset, length } = got.bytes
+  // What is handed to another thread must be no memory that threads share.
+  return buffer instanceof ArrayBuffer
+    ? new Uint8Array(buffer, byteOffset, length)
+    : new Uint8Array(got.bytes)
 }
 
 async function importing<T>(remote: Remote, key: string, work: () => Promise<T>): Promise<T> {

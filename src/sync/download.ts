@@ -28,6 +28,12 @@ const WHOLE_PACK_UP_TO_BYTES = 1 << 20
 const GAP_BYTES = 1 << 20
 const SPAN_BYTES = 16 << 20
 
+/**
+ * Packs of more frames than this on average are taken one at a time: what is kept of each frame is then
+ * larger than the pack, and making so many small files is the disk's work, not the processor's.
+ */
+const MANY_FRAMES = 4_096
+
 export interface Download {
   readonly contents: number
   readonly packs: number
@@ -122,26 +128,30 @@ async function transfer(
     whole.reduce((sum, { pack }) => sum + pack.size, 0) +
     spans.reduce((sum, s) => sum + s.length, 0)
   const limit = concurrencyOf(remote.backend)
+  const inWhole = whole.reduce((sum, { frames: held }) => sum + held.length, 0)
+  const atOnce = inWhole > whole.length * MANY_FRAMES ? 1 : limit
   // Read into again and again, where the backend does: memory of its own for each pack waits for two collectors.
+  const largest = Math.max(0, ...whole.map(({ pack }) => pack.size))
   const spare: Uint8Array[] = []
+  let reuses = true
   const importer = store.openImporter()
   const task = startTask(ctx, `pull from ${remote.name}`, 'bytes', total)
   try {
-    await forEachBounded(whole, limit, async ({ pack, frames: held }) => {
+    await forEachBounded(whole, atOnce, async ({ pack, frames: held }) => {
       ctx.signal.throwIfAborted()
       let told = 0
       const onBytes = (n: number): void => {
         told += n
         task.advance(n, n)
       }
-      const into = spare.pop()
+      const into = reuses ? (spare.pop() ?? new Uint8Array(largest)) : undefined
       const bytes = await getPack(ctx, remote, pack, { into, onBytes })
-      const isReused = into === undefined || bytes.buffer === into.buffer
+      reuses &&= bytes.buffer === into?.buffer
       const files = ahead === undefined ? [] : held.flatMap((frame) => ahead.take(frame.id))
       const done = await importing(remote, packKey(pack.id), () =>
         importer.import(pack.id, bytes, files),
       )
-      if (isReused) spare.push(new Uint8Array(done.bytes.buffer))
+      if (reuses) spare.push(new Uint8Array(done.bytes.buffer))
       if (done.written.length > 0) await ahead?.wrote(done.written)
       task.advance(pack.size - told, pack.size - told)
     })

@@ -59,6 +59,13 @@ export async function checkHistory(
 
   async function checkRef(name: string): Promise<void> {
     const head = name === 'HEAD' ? await refs.head() : undefined
+    if (head?.commit === null && head.branch !== null) {
+      // A branch that once was and is no longer there is no branch yet to be.
+      const [last] = await refs.reflog(head.branch)
+      if (last?.to != null) {
+        throw damaged(`${head.branch} is gone; its last commit was ${last.to.slice(0, 10)}`)
+      }
+    }
     const start = head === undefined ? await refs.ref(name) : head.commit
     if (start === null || typeof head?.branch === 'string') return
     const next = [await commits.peel(start)]

@@ -69,6 +69,11 @@ export async function sealRun(
   })
 }
 
+const misnamed = (ref: string, id: string): CxvError =>
+  new CxvError('FORMAT_INVALID', `refs/runs/${ref} holds the record of run ${id}`, {
+    hint: 'ask whoever pushed it; `cxv fsck` checks the rest',
+  })
+
 /** Every run known here, sealed or live, oldest first. */
 export async function listRuns(ctx: Context, repo: Repository): Promise<readonly KnownRun[]> {
   const known = new Map<RunId, KnownRun>()
@@ -78,6 +83,8 @@ export async function listRuns(ctx: Context, repo: Repository): Promise<readonly
     if (!isRunId(word)) continue
     try {
       const record = await readSealed(repo, id)
+      // A ref from elsewhere may say of itself that it is another run.
+      if (record.id !== word) throw misnamed(word, record.id)
       known.set(record.id, { record, sealed: id, takenFrom: null, folder: null })
     } catch (error) {
       if (!isCxvError(error)) throw error

@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path'
 import {
+  canonicalJson,
   type CommitId,
   type ContentId,
   type Context,
@@ -21,7 +22,13 @@ import { refuseLinks } from './add.ts'
 import { hashFile } from './hash.ts'
 import { readStage, unstageChange } from './stage.ts'
 import { readStatCache, type StatCache, statChange } from './stat-cache.ts'
-import type { CheckoutPlan, ManifestRow, Repository, StageChange } from './types.ts'
+import type {
+  CheckoutPlan,
+  ManifestRow,
+  Repository,
+  StageChange,
+  TableDeclaration,
+} from './types.ts'
 import { factsOfStat } from './walk.ts'
 
 export interface CheckoutOptions {
@@ -223,8 +230,10 @@ function planCheckout(
         hollow.push(row.path)
         write.push(row)
       }
-    } else if (force || (state.kind === 'file' && state.id === was?.id)) write.push(row)
-    else blocked.add(row.path)
+    } else if (force || (was !== undefined && state.kind === 'file' && state.id === was.id)) {
+      // A file that cannot be read has no id; only what `from` has may be taken for it.
+      write.push(row)
+    } else blocked.add(row.path)
   }
   for (const row of from) {
     if (after.has(row.path)) continue
@@ -331,6 +340,7 @@ export async function checkoutCommit(
       )
     }
     const kept = options.force === true ? new Map<string, StageChange>() : stage
+    const tables = await tablesAfter(repo, head.commit, commit, options)
     const free = (rows: readonly ManifestRow[]): readonly ManifestRow[] =>
       kept.size === 0 ? rows : rows.filter((row) => !kept.has(row.path))
     const plan =
@@ -338,7 +348,6 @@ export async function checkoutCommit(
         ? { write: [], remove: [], bytes: 0 }
         : await checkoutRows(ctx, repo, free(from), free(to), options)
     if (kept.size === 0) await store.cache.write([...stage.keys()].map(unstageChange))
-    const { tables } = await repo.history.read(commit)
     await repo.updateConfig((config) => ({ ...config, tables }))
     if (options.branch === null) await repo.history.setHead(commit, options.reason)
     else if (options.branch !== undefined) {
@@ -348,6 +357,31 @@ export async function checkoutCommit(
     }
     return plan
   })
+}
+
+/**
+ * The declarations of tables after a move to another version. Uncommitted ones come along where both
+ * versions agree, as what is staged does.
+ * @throws CxvError LOCAL_CHANGES when they would be lost
+ */
+async function tablesAfter(
+  repo: Repository,
+  head: CommitId | null,
+  commit: CommitId,
+  { force, hint }: CheckoutOptions,
+): Promise<readonly TableDeclaration[]> {
+  const { tables: now } = await repo.config()
+  const was = head === null ? [] : (await repo.history.read(head)).tables
+  const { tables } = await repo.history.read(commit)
+  const same = (a: readonly TableDeclaration[], b: readonly TableDeclaration[]): boolean =>
+    canonicalJson(a) === canonicalJson(b)
+  if (force === true || same(now, was) || same(now, tables)) return tables
+  if (same(was, tables)) return now
+  throw localChanges(
+    'table declarations that no version has would be lost',
+    [],
+    hint ?? '`cxv commit` them first, or --force to lose them',
+  )
 }
 
 /** The staged paths on which the versions differ, or which cannot be beside a file of the other one. */

@@ -111,35 +111,55 @@ export interface WalkAhead {
 export function walkAhead(ctx: Context, root: string, under: string, expected?: number): WalkAhead {
   const setup: WalkSetup = { root, under }
   const worker = startWorker(new URL('./scan.worker.js', import.meta.url), setup)
-  const batches: WalkBatch[] = []
+  const arrived: WalkBatch[] = []
+  let state: 'walking' | 'ended' | 'failed' = 'walking'
+  let wake = (): void => undefined
+  const become = (next: 'ended' | 'failed'): void => {
+    if (state === 'walking') state = next
+    wake()
+  }
+  const hasFailed = (): boolean => state === 'failed'
   const task = walkTask(ctx, expected)
-  const ended = new Promise<boolean>((resolve) => {
-    worker.onMessage((raw) => {
-      const message = raw as WalkBatch | 'end'
-      if (message === 'end') resolve(true)
-      else {
-        batches.push(message)
-        task.advance(message.facts.length / FACTS_BYTES)
-      }
-    })
-    worker.onFailure(() => resolve(false))
-    ctx.signal.addEventListener('abort', () => resolve(false), { once: true })
+  worker.onMessage((raw) => {
+    const message = raw as WalkBatch | 'end'
+    if (message === 'end') return become('ended')
+    arrived.push(message)
+    task.advance(message.facts.length / FACTS_BYTES)
+    wake()
   })
+  worker.onFailure(() => become('failed'))
+  ctx.signal.addEventListener('abort', () => become('failed'), { once: true })
   let stopping: Promise<void> | undefined
   const stop = (): Promise<void> => {
     if (stopping === undefined) task.end()
     return (stopping ??= worker.stop())
   }
+  /** Hands on what comes as it comes. @returns the paths that were told, joined by NUL */
+  const hear = async (judge: Judge): Promise<readonly string[]> => {
+    const told: string[] = []
+    for (;;) {
+      const woken = new Promise<void>((resolve) => (wake = resolve))
+      for (const batch of arrived.splice(0)) {
+        replay(batch, judge)
+        told.push(batch.files)
+      }
+      if (state !== 'walking') return told
+      await woken
+    }
+  }
   return {
     async finish(options) {
-      try {
-        // A thread that failed is asked no questions: the walk on this one fails with the reason, or does not.
-        if (!(await ended)) return await walkWorkTree(ctx, root, under, options)
-      } finally {
-        await stop()
-      }
       const judge = createJudge(root, options)
-      for (const batch of batches.splice(0)) replay(batch, judge)
+      const told = await hear(judge)
+      void stop()
+      if (hasFailed()) {
+        // A thread that failed is asked no questions: the walk on this one fails with the reason, or does not.
+        const known = new Set(told.flatMap((files) => files.split('\0')))
+        const onFile: WalkOptions['onFile'] = (path, facts, at) => {
+          if (!known.has(path)) options.onFile(path, facts, at)
+        }
+        return walkWorkTree(ctx, root, under, { ...options, onFile })
+      }
       if (judge.hidesTracked()) {
         const rules = await openIgnoreRules(root)
         await judge.enterHidden((folder) =>

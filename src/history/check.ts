@@ -60,10 +60,13 @@ export async function checkHistory(
   async function checkRef(name: string): Promise<void> {
     const head = name === 'HEAD' ? await refs.head() : undefined
     if (head?.commit === null && head.branch !== null) {
-      // A branch that once was and is no longer there is no branch yet to be.
+      // A branch that was once moved is no branch yet to be. (One entry may be of a first commit that was
+      // killed: the log is written before the ref.)
       const [last] = await refs.reflog(head.branch)
-      if (last?.to != null) {
-        throw damaged(`${head.branch} is gone; its last commit was ${last.to.slice(0, 10)}`)
+      if (last !== undefined && last.from !== null) {
+        throw damaged(
+          `${head.branch} is gone; its last commit was ${(last.to ?? last.from).slice(0, 10)}`,
+        )
       }
     }
     const start = head === undefined ? await refs.ref(name) : head.commit

@@ -273,3 +273,12 @@ export function* scanPack(
   }
   if (at !== end) throw damaged('a history pack has bytes after its last object')
 }
+
+/** The object that lies at the start of these bytes; undefined for a delta. @throws FORMAT_INVALID */
+export function objectAt(bytes: Uint8Array): PackedObject | undefined {
+  const { type, size, bodyAt } = entryHead(bytes, 0)
+  if (type === undefined) return undefined
+  if (size > MAX_OBJECT_BYTES) throw damaged('an object is too large')
+  const body = inflateExactly(bytes.subarray(bodyAt), size)
+  return { oid: objectId(type, body.bytes), entry: bytes.subarray(0, bodyAt + body.used) }
+}

@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { isCxvError } from '../base/index.ts'
 import { lstatIfAny, namesIn, readRangeSync, removePath, TEMPORARY_NAME } from '../io/index.ts'
-import { objectId, type Oid } from './git-objects.ts'
-import { decodePackIndex, entryHead, inflateExactly, type PackedObject } from './git-pack.ts'
+import type { Oid } from './git-objects.ts'
+import { decodePackIndex, objectAt, type PackedObject } from './git-pack.ts'
 
 /** A commit, a run or a pull each add a pack; every look-up asks all of them. */
 const MAX_SMALL_PACKS = 50
@@ -68,11 +68,8 @@ function objectsOf(path: string): readonly PackedObject[] | 'gone' | 'unfit' {
       const place = index.find(oid)
       if (place === undefined) return 'unfit'
       const entry = pack.subarray(place.start, place.end)
-      const { type, size, bodyAt } = entryHead(entry, 0)
-      if (type === undefined) return 'unfit'
       // Of two copies the damaged one must not outlive the other.
-      const { bytes } = inflateExactly(entry.subarray(bodyAt), size)
-      if (objectId(type, bytes) !== oid) return 'unfit'
+      if (objectAt(entry)?.oid !== oid) return 'unfit'
       found.push({ oid, entry })
     }
     return found

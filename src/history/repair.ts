@@ -2,15 +2,15 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { isCxvError } from '../base/index.ts'
 import { namesIn, readRangeSync, setAside } from '../io/index.ts'
-import { damaged, MAX_OBJECT_BYTES, objectId, type Oid } from './git-objects.ts'
+import { damaged, objectId, type Oid } from './git-objects.ts'
 import {
   decodePackIndex,
   encodePack,
   encodePackIndex,
   entryHead,
   indexEntries,
-  inflateExactly,
   MAX_PACK_BYTES,
+  objectAt,
   type PackedObject,
   scanPack,
 } from './git-pack.ts'
@@ -151,25 +151,16 @@ function soundObjects(path: string): readonly PackedObject[] {
     keep(() => {
       const oid = places?.oidAt(i) ?? ''
       const place = places?.find(oid)
-      const object = place && objectOf(pack.subarray(place.start, place.end))
+      const object = place && objectAt(pack.subarray(place.start, place.end))
       return object?.oid === oid ? object : undefined
     })
   }
   let at = 12
   const goOn = (): PackedObject | undefined => {
-    const object = objectOf(pack.subarray(at, pack.length - SHA1_BYTES))
+    const object = objectAt(pack.subarray(at, pack.length - SHA1_BYTES))
     at += object?.entry.length ?? pack.length
     return object
   }
   while (at < pack.length - SHA1_BYTES && keep(goOn));
   return [...sound.values()]
-}
-
-/** The object that lies at the start of these bytes; undefined for a delta. @throws FORMAT_INVALID */
-function objectOf(bytes: Uint8Array): PackedObject | undefined {
-  const { type, size, bodyAt } = entryHead(bytes, 0)
-  if (type === undefined) return undefined
-  if (size > MAX_OBJECT_BYTES) throw damaged('an object is too large')
-  const body = inflateExactly(bytes.subarray(bodyAt), size)
-  return { oid: objectId(type, body.bytes), entry: bytes.subarray(0, bodyAt + body.used) }
 }

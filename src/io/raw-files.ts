@@ -66,6 +66,23 @@ export const openToRead = (path: string): number => fs.openSync(path, 'r')
 /** Creates the file; an error when the name is taken, by a symlink too. */
 export const createNew = (path: string, mode: number): number => fs.openSync(path, 'wx', mode)
 
+/**
+ * Creates a file of these pieces; an error when the name is taken, by a symlink too. No file is left when a
+ * piece or the disk fails.
+ * @returns the descriptor
+ */
+export function createFrom(path: string, mode: number, pieces: Iterable<Uint8Array>): number {
+  const fd = createNew(path, mode)
+  try {
+    for (const piece of pieces) writeAll(fd, piece)
+    return fd
+  } catch (error) {
+    fs.closeSync(fd)
+    fs.rmSync(path, { force: true })
+    throw error
+  }
+}
+
 /** Direct I/O wants memory, offsets and lengths in multiples of the disk's block. */
 const BLOCK = 4_096
 /** Memory of WebAssembly begins at a page, which no other array of JavaScript's is sure to. */
@@ -78,52 +95,72 @@ const STAGING_PAGES = 64
 let staging: Uint8Array | undefined
 
 /**
- * Creates a file and writes it past the page cache where the file system can (Linux, most of them): the
- * cache then keeps what is read again, and a pack of 32 MiB costs a third of the time on some machines
- * (docs/decisions/0018-clone-in-one-pass.md). Elsewhere as `createNew` and `writeAll`.
- * @returns the descriptor, for `publishOpenFile`
+ * As `createFrom`, past the page cache where the file system can (Linux, most of them): the cache then keeps
+ * what is read again, and the bytes cost a fifth of the time (docs/decisions/0018-clone-in-one-pass.md).
+ * For files of 256 KiB and more: each write waits for the disk.
+ * @param pieces must not create files this way themselves
  */
-export function createUncached(path: string, mode: number, bytes: Uint8Array): number {
+export function createUncached(path: string, mode: number, pieces: Iterable<Uint8Array>): number {
   const direct = (fs.constants as { readonly O_DIRECT?: number }).O_DIRECT
-  if (direct !== undefined) {
-    const { O_WRONLY, O_CREAT, O_EXCL } = fs.constants
-    let fd: number | undefined
-    try {
-      fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | direct, mode)
-      writeBlocks(fd, bytes)
-      return fd
-    } catch (error) {
-      if (fd !== undefined) fs.closeSync(fd)
-      // Some file systems refuse at opening, some at writing; every other failure is one of the disk's.
-      if (systemCode(error) !== 'EINVAL') throw error
-      fs.rmSync(path, { force: true })
-    }
-  }
-  const fd = createNew(path, mode)
+  if (direct === undefined) return createFrom(path, mode, pieces)
+  const { O_WRONLY, O_CREAT, O_EXCL } = fs.constants
+  const blocks = inBlocks(pieces)
+  let block = blocks.next()
+  let fd: number | undefined
+  let at = 0
   try {
-    writeAll(fd, bytes)
+    fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | direct, mode)
+    while (block.done !== true) {
+      writeBlock(fd, block.value, at)
+      at += block.value.length
+      block = blocks.next()
+    }
+    if (at % BLOCK !== 0) fs.ftruncateSync(fd, at)
     return fd
   } catch (error) {
-    fs.closeSync(fd)
-    throw error
+    if (fd !== undefined) {
+      fs.closeSync(fd)
+      fs.rmSync(path, { force: true })
+    }
+    // Some file systems refuse at opening, some at the first write; every other failure is one of the disk's.
+    if (systemCode(error) !== 'EINVAL' || at > 0) throw error
   }
+  const rest = function* (): Generator<Uint8Array> {
+    if (block.done !== true) yield block.value
+    yield* blocks
+  }
+  return createFrom(path, mode, rest())
 }
 
-/** Whole blocks from aligned memory; what the last one has too much is cut off. */
-function writeBlocks(fd: number, bytes: Uint8Array): void {
+/** The same bytes in aligned memory, which is filled again for each: all but the last are whole blocks. */
+function* inBlocks(pieces: Iterable<Uint8Array>): Generator<Uint8Array, undefined> {
   const { Memory } = (globalThis as unknown as AlignedMemory).WebAssembly
   staging ??= new Uint8Array(new Memory({ initial: STAGING_PAGES }).buffer)
-  for (let at = 0; at < bytes.length;) {
-    const piece = bytes.subarray(at, at + staging.length)
-    staging.set(piece)
-    const length = Math.ceil(piece.length / BLOCK) * BLOCK
-    const written = fs.writeSync(fd, staging, 0, length, at)
+  let filled = 0
+  for (const piece of pieces) {
+    for (let from = 0; from < piece.length;) {
+      const part = piece.subarray(from, from + staging.length - filled)
+      staging.set(part, filled)
+      filled += part.length
+      from += part.length
+      if (filled < staging.length) continue
+      yield staging
+      filled = 0
+    }
+  }
+  if (filled > 0) yield staging.subarray(0, filled)
+}
+
+/** @param block of `inBlocks`: the memory behind it goes on to a whole number of blocks */
+function writeBlock(fd: number, { buffer, length }: Uint8Array, position: number): void {
+  const all = Math.ceil(length / BLOCK) * BLOCK
+  for (let at = 0; at < length;) {
+    const written = fs.writeSync(fd, new Uint8Array(buffer), at, all - at, position + at)
     // A short write ends where it may; the next one must begin at a block.
     const whole = written - (written % BLOCK)
     if (whole === 0) throw new Error('direct I/O wrote less than a block')
     at += whole
   }
-  if (bytes.length % BLOCK !== 0) fs.ftruncateSync(fd, bytes.length)
 }
 
 export const closeFile = (fd: number): void => fs.closeSync(fd)

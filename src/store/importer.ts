@@ -63,7 +63,7 @@ export async function importOnePack(
     const path = wanted[i]
     if (entry === undefined || path === undefined) return undefined
     const plain = frameBody(bytes, entry.offset, entry)
-    return writer.write(path, [plain], undefined, executable[i] === 1)
+    return writer.write(path, plain.length, [plain], undefined, executable[i] === 1)
   })
   return { kind, bytes, table: encodeTable(entries), files }
 }
@@ -75,7 +75,7 @@ async function publishPack(packs: string, id: PackId, bytes: Uint8Array): Promis
   makeFolder(packs)
   const temporary = temporaryBeside(`${packs}/${threadName()}`)
   try {
-    const fd = createUncached(temporary, 0o444, bytes)
+    const fd = createUncached(temporary, 0o444, [bytes])
     await publishOpenFile(fd, temporary, packFolder(packs, id), packName(id))
   } catch (error) {
     removeQuick(temporary)

@@ -169,7 +169,7 @@ async function writeFound(
       yield decodeLocated('chunk', id, at, frame)
     }
   }
-  return writer.write(file.absolutePath, pieces(), toHex(layout.id), file.executable)
+  return writer.write(file.absolutePath, file.size, pieces(), toHex(layout.id), file.executable)
 }
 
 interface Finished {

@@ -86,7 +86,9 @@ export function createMaterialiser({ packs, temporaries }: WorkFolders): Materia
         // A list of one chunk may be wrong as any other.
         const isChunk = count === 1 && equalBytes(id, job.partIds.subarray(first * 32, part * 32))
         const wholeId = isChunk ? undefined : toHex(id)
-        results.push(writer.write(path, pieces(), wholeId, job.executable[i] === 1))
+        let size = 0
+        for (let k = first; k < part; k++) size += places[k]!.plainLength
+        results.push(writer.write(path, size, pieces(), wholeId, job.executable[i] === 1))
       })
       return results
     },

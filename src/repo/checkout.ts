@@ -21,7 +21,7 @@ import type { FileToMaterialise, Materialised } from '../store/types.ts'
 import { refuseLinks } from './add.ts'
 import { hashFile } from './hash.ts'
 import { readStage, unstageChange } from './stage.ts'
-import { readStatCache, type StatCache, statChange } from './stat-cache.ts'
+import { knownAsWritten, readStatCache, type StatCache, statChange } from './stat-cache.ts'
 import type {
   CheckoutPlan,
   ManifestRow,
@@ -87,11 +87,10 @@ async function writeFiles(ctx: Context, repo: Repository, plan: CheckoutPlan): P
   const ids = new Map(files.map((f) => [f.absolutePath, f.id]))
   const task = startTask(ctx, 'checking out', 'bytes', plan.bytes)
   try {
-    const checkedAt = ctx.now()
     for await (const batch of store.materialise(files, {
       onBytes: (_f, bytes) => task.advance(bytes),
     })) {
-      await remember(repo, batch, ids, checkedAt)
+      await remember(repo, batch, ids)
     }
   } finally {
     task.end()
@@ -117,14 +116,13 @@ async function remember(
   repo: Repository,
   written: Materialised,
   ids: ReadonlyMap<string, ContentId>,
-  checkedAt: number,
 ): Promise<void> {
   const store = await repo.store()
   await store.cache.write(
     written.map(({ absolutePath, stat }) => {
       const id = ids.get(absolutePath)
       if (id === undefined) throw new Error(`${absolutePath} was not to be written`)
-      return statChange(absolutePath.slice(repo.root.length + 1), { ...stat, id, checkedAt })
+      return statChange(absolutePath.slice(repo.root.length + 1), knownAsWritten(stat, id))
     }),
   )
 }
@@ -142,11 +140,7 @@ export interface CheckoutAhead {
  * For a work tree that is empty: nothing is looked at before it is written. What this leaves,
  * `checkoutCommit` with `complete` puts in place.
  */
-export function beginCheckout(
-  ctx: Context,
-  repo: Repository,
-  rows: readonly ManifestRow[],
-): CheckoutAhead {
+export function beginCheckout(repo: Repository, rows: readonly ManifestRow[]): CheckoutAhead {
   makeFolders(repo, rows)
   const left = new Map<ContentId, ManifestRow | ManifestRow[]>()
   for (const row of rows) {
@@ -156,7 +150,6 @@ export function beginCheckout(
     else left.set(row.id, [same, row])
   }
   const taken = new Map<string, ContentId>()
-  const checkedAt = ctx.now()
   const done = { files: 0, bytes: 0 }
   return {
     take(id) {
@@ -168,7 +161,7 @@ export function beginCheckout(
       return files
     },
     async wrote(written) {
-      await remember(repo, written, taken, checkedAt)
+      await remember(repo, written, taken)
       for (const { absolutePath, stat } of written) {
         taken.delete(absolutePath)
         done.files++

@@ -3,7 +3,13 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { contentId } from '../base/index.ts'
 import type { CacheSpace } from '../store/types.ts'
-import { type CachedStat, readStatCache, type StatCache, statChange } from './stat-cache.ts'
+import {
+  type CachedStat,
+  knownAsWritten,
+  readStatCache,
+  type StatCache,
+  statChange,
+} from './stat-cache.ts'
 
 const ID = contentId('ab'.repeat(32))
 const SECOND = 1_000_000_000n
@@ -45,6 +51,18 @@ test('a file is fresh only while size, both times, inode and device are as they 
   ]
   for (const change of changes) assert.ok(!(await isFresh(settled, { ...settled, ...change })))
   assert.equal((await cacheOf()).vouched('a.png', settled), undefined)
+})
+
+test('a file that cxv wrote is trusted at once where times are fine', async () => {
+  const written = (over: Partial<CachedStat>): CachedStat =>
+    knownAsWritten({ ...settled, ...over }, ID)
+  const fine = written({ ctimeNs: settled.ctimeNs + 1_234_567n })
+  assert.ok(await isFresh(fine, fine))
+  assert.ok(!(await isFresh(fine, { ...fine, ctimeNs: fine.ctimeNs + 1n })))
+  for (const step of [1_000_000n, 10_000_000n, SECOND]) {
+    const coarse = written({ ctimeNs: settled.ctimeNs + step })
+    assert.ok(!(await isFresh(coarse, coarse)), `${step} ns`)
+  }
 })
 
 test('a file hashed within two seconds of its last change is not trusted', async () => {

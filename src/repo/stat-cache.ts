@@ -4,7 +4,7 @@ import type { CacheSpace, StatFacts } from '../store/types.ts'
 /** What was true of a file when its bytes were hashed. */
 export interface CachedStat extends StatFacts {
   readonly id: ContentId
-  /** Milliseconds since 1970 just before the file was read. */
+  /** Milliseconds since 1970 just before the file was read; Infinity: its bytes are known otherwise. */
   readonly checkedAt: number
 }
 
@@ -12,6 +12,17 @@ const PREFIX = 's/'
 const BYTES = 81
 /** File systems keep time in steps of up to 2 s (FAT): within one step a change may leave no trace. */
 const RACY_MS = 2_000
+
+/**
+ * Of a file that cxv wrote, with the facts of the descriptor it was written through: the bytes are known from
+ * before, however little time has passed. Only where times are fine: else a change by another program within
+ * the same step would look the same, and the file is read once.
+ */
+export const knownAsWritten = (stat: StatFacts, id: ContentId): CachedStat => ({
+  ...stat,
+  id,
+  checkedAt: stat.ctimeNs % 1_000_000n === 0n ? Number(stat.ctimeNs / 1_000_000n) : Infinity,
+})
 
 /** Size, times, place and mode: the first bytes of an entry. */
 export const FACTS_BYTES = 41

@@ -103,7 +103,7 @@ export async function clone(
     ...(resumed
       ? {}
       : {
-          checkout: async () => (ahead = beginCheckout(ctx, repo, await repo.history.manifest(to))),
+          checkout: async () => (ahead = beginCheckout(repo, await repo.history.manifest(to))),
         }),
   })
   const { commit: from } = await repo.history.head()

@@ -9,7 +9,7 @@ type Reply<Result> =
   | { readonly number: number; readonly result: Result }
   | { readonly number: number; readonly error: WireError }
 
-/** Threads that do jobs, started as there are jobs for them, at most one a core. */
+/** Threads that do jobs, started as there are jobs for them. */
 export interface ThreadPool<Job, Result> {
   readonly width: number
   /**
@@ -31,10 +31,16 @@ interface Thread<Result> {
   readonly waiting: Map<number, Waiting<Result>>
 }
 
-/** @param url of a compiled module that calls `serveJobs` */
-export function createThreadPool<Job, Result>(url: URL, setup: unknown): ThreadPool<Job, Result> {
+/**
+ * @param url of a compiled module that calls `serveJobs`
+ * @param width threads at most: one a core, for work that does not wait
+ */
+export function createThreadPool<Job, Result>(
+  url: URL,
+  setup: unknown,
+  width = usefulThreads(),
+): ThreadPool<Job, Result> {
   const threads: Thread<Result>[] = []
-  const width = usefulThreads()
   let next = 0
 
   const start = (): Thread<Result> => {

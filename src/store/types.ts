@@ -55,6 +55,8 @@ export interface FileToMaterialise {
 export type Materialised = readonly { readonly absolutePath: string; readonly stat: StatFacts }[]
 
 export interface PackImporter {
+  /** Packs that are taken in at the same time, each by a thread. */
+  readonly width: number
   /**
    * Verifies the bytes (name, frames, chunk ids), publishes the pack and indexes it. Idempotent.
    * @param bytes handed over with the buffer they lie in, which may move to another thread meanwhile

@@ -129,13 +129,13 @@ async function transfer(
     spans.reduce((sum, s) => sum + s.length, 0)
   const limit = concurrencyOf(remote.backend)
   const inWhole = whole.reduce((sum, { frames: held }) => sum + held.length, 0)
-  // One more than are taken in at a time: it is read meanwhile.
-  const atOnce = inWhole > whole.length * MANY_FRAMES ? 1 : limit + 1
   // Read into again and again, where the backend does: memory of its own for each pack waits for two collectors.
   const largest = Math.max(0, ...whole.map(({ pack }) => pack.size))
   const spare: Uint8Array[] = []
   let reuses = true
   const importer = store.openImporter()
+  // One more than are taken in at a time: it is read meanwhile.
+  const atOnce = inWhole > whole.length * MANY_FRAMES ? 1 : Math.max(limit, importer.width) + 1
   const task = startTask(ctx, `pull from ${remote.name}`, 'bytes', total)
   try {
     await forEachBounded(whole, atOnce, async ({ pack, frames: held }) => {

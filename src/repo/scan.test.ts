@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -125,4 +133,43 @@ test('status of so many files that a thread walks ahead, and of one file', async
   ])
   assert.deepEqual(await states('f4/4'), [['f4/4', 'modified']])
   assert.deepEqual(await states('f6/6'), [])
+})
+
+test('a walk is known again by its digests, and only the same walk', async (t) => {
+  const root = tempTree(t, ['a.png', 'b/c.png', 'b/x.tmp'])
+  const walk = async (tracked: readonly string[] = []): Promise<Uint8Array | undefined> => {
+    const ahead = walkAhead(testContext(), root, '')
+    await ahead.finish({ tracked: new Set(tracked), onFile: () => undefined })
+    return ahead.digests()
+  }
+  const isAs = async (digests: Uint8Array): Promise<boolean> => {
+    const ahead = walkAhead(testContext(), root, '')
+    const same = await ahead.isAs(digests)
+    // What was met while comparing is told all the same.
+    const paths: string[] = []
+    const onFile = (path: string): void => void paths.push(path)
+    await ahead.finish({ tracked: new Set(), onFile })
+    assert.ok(paths.includes('a.png'))
+    return same
+  }
+  const first = await walk()
+  assert.ok(first !== undefined && first.length > 0)
+  assert.ok(await isAs(first))
+  assert.ok(!(await isAs(first.subarray(32))))
+  assert.ok(!(await isAs(Buffer.concat([first, first]))))
+  const changes = [
+    () => writeFileSync(join(root, 'b/c.png'), 'B/c.png'),
+    () => chmodSync(join(root, 'a.png'), 0o755),
+    () => writeFileSync(join(root, 'b/new.png'), ''),
+    () => writeFileSync(join(root, '.cxvignore'), '*.tmp\n'),
+    () => rmSync(join(root, 'b/new.png')),
+    () => renameSync(join(root, 'b/c.png'), join(root, 'b/d.png')),
+  ]
+  for (const change of changes) {
+    const before = await walk()
+    change()
+    assert.ok(before !== undefined && !(await isAs(before)), change.toString())
+  }
+  // What is tracked and yet ignored is not for the thread to know.
+  assert.equal(await walk(['b/x.tmp']), undefined)
 })

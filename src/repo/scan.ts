@@ -1,4 +1,4 @@
-import { compareUtf8, type Context, startTask, type Task } from '../base/index.ts'
+import { compareUtf8, type Context, equalBytes, startTask, type Task } from '../base/index.ts'
 import { pathProblem } from '../format/index.ts'
 import { startWorker } from '../io/index.ts'
 import type { StatFacts } from '../store/types.ts'
@@ -91,14 +91,25 @@ export async function walkWorkTree(
 }
 
 const STEP_FILES = 256
+const DIGEST_BYTES = 32
 
 const walkTask = (ctx: Context, expected: number | undefined): Task =>
   startTask(ctx, 'looking at files', 'files', expected)
 
 /** A walk that goes on while its caller reads what is tracked. */
 export interface WalkAhead {
+  /**
+   * Whether it meets just what a walk with these digests met. Answers as soon as that is known; what was met
+   * is kept for `finish`.
+   */
+  isAs(digests: Uint8Array): Promise<boolean>
   /** As `walkWorkTree`, which it becomes where the thread fails. */
   finish(options: Omit<WalkOptions, 'force' | 'expected'>): Promise<Scan['skipped']>
+  /**
+   * After `finish`: what the thread met, as SHA-256 of batches, 32 bytes each. Undefined where the thread did
+   * not see all: it failed, or something tracked is ignored by the rules.
+   */
+  digests(): Uint8Array | undefined
   /** Ends the thread; after `finish` it has ended already. */
   stop(): Promise<void>
 }
@@ -112,6 +123,7 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
   const setup: WalkSetup = { root, under }
   const worker = startWorker(new URL('./scan.worker.js', import.meta.url), setup)
   const arrived: WalkBatch[] = []
+  const digests: Uint8Array[] = []
   let state: 'walking' | 'ended' | 'failed' = 'walking'
   let wake = (): void => undefined
   const become = (next: 'ended' | 'failed'): void => {
@@ -124,6 +136,7 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
     const message = raw as WalkBatch | 'end'
     if (message === 'end') return become('ended')
     arrived.push(message)
+    digests.push(message.digest)
     task.advance(message.facts.length / FACTS_BYTES)
     wake()
   })
@@ -147,7 +160,20 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
       await woken
     }
   }
+  let sawAll = false
   return {
+    async isAs(known) {
+      for (let met = 0; ;) {
+        const woken = new Promise<void>((resolve) => (wake = resolve))
+        for (; met < digests.length; met++) {
+          const before = known.subarray(met * DIGEST_BYTES, (met + 1) * DIGEST_BYTES)
+          if (!equalBytes(digests[met]!, before)) return false
+        }
+        if (state !== 'walking') return !hasFailed() && met * DIGEST_BYTES === known.length
+        await woken
+      }
+    },
+    digests: () => (sawAll ? Buffer.concat(digests) : undefined),
     async finish(options) {
       const judge = createJudge(root, options)
       const told = await hear(judge)
@@ -160,7 +186,8 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
         }
         return walkWorkTree(ctx, root, under, { ...options, onFile })
       }
-      if (judge.hidesTracked()) {
+      sawAll = !judge.hidesTracked()
+      if (judge.hasHiddenFolders()) {
         const rules = await openIgnoreRules(root)
         await judge.enterHidden((folder) =>
           walkFolder(root, folder, { rules, signal: ctx.signal, force: false }, judge),
@@ -178,7 +205,9 @@ export const nameProblem = (path: string): string | undefined =>
 
 interface Judge extends WalkSink {
   readonly skipped: { path: string; why: 'symlink' | 'special' | 'name' }[]
+  /** Whether something tracked is ignored by the rules. */
   hidesTracked(): boolean
+  hasHiddenFolders(): boolean
   /** Goes into ignored folders that hold something tracked. */
   enterHidden(walk: (folder: string) => Promise<void>): Promise<void>
 }
@@ -190,9 +219,11 @@ function createJudge(
 ): Judge {
   let trackedFolders: ReadonlySet<string> | undefined
   const hidden: string[] = []
+  let hidesTracked = false
   const judge: Judge = {
     skipped: [],
-    hidesTracked: () => hidden.length > 0,
+    hidesTracked: () => hidesTracked,
+    hasHiddenFolders: () => hidden.length > 0,
     file(path, facts, at) {
       if (!tracked.has(path) && nameProblem(path) !== undefined) {
         judge.skipped.push({ path, why: 'name' })
@@ -206,10 +237,13 @@ function createJudge(
     hidden(path, kind) {
       if (kind === 'folder') {
         trackedFolders ??= foldersOf(tracked.keys())
-        if (trackedFolders.has(path)) hidden.push(path)
+        if (!trackedFolders.has(path)) return
+        hidesTracked = true
+        hidden.push(path)
         return
       }
       if (!tracked.has(path)) return
+      hidesTracked = true
       if (kind === 'symlink') judge.link(path)
       else if (kind === 'other') judge.special(path)
       else tellFile(judge, root, path)

@@ -25,8 +25,7 @@ export const unstageChange = (path: string): readonly [string, undefined] => [
 export async function readStage(cache: CacheSpace): Promise<ReadonlyMap<string, StageChange>> {
   const all = new Map<string, StageChange>()
   for await (const batch of cache.entries(PREFIX)) {
-    for (const [key, bytes] of batch) {
-      const path = key.slice(PREFIX.length)
+    for (const [path, bytes] of batch) {
       if (bytes.length === 0) all.set(path, { path, change: 'remove' })
       else if (bytes.length === 41) {
         const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { contentId } from '../base/index.ts'
+import { compareUtf8, contentId } from '../base/index.ts'
 import type { CacheSpace } from '../store/types.ts'
 import {
   type CachedStat,
+  encodeFacts,
+  FACTS_BYTES,
   knownAsWritten,
+  readRowStats,
   readStatCache,
   type StatCache,
   statChange,
@@ -26,16 +30,22 @@ const settled: CachedStat = {
   checkedAt: 1_700_000_061_000,
 }
 
-/** The cache of a repository that holds these. */
-function cacheOf(...changes: ReturnType<typeof statChange>[]): Promise<StatCache> {
+/** The space of a repository that holds these entries. */
+function spaceOf(...changes: ReturnType<typeof statChange>[]): CacheSpace {
   const space: Pick<CacheSpace, 'entries'> = {
-    async *entries() {
+    async *entries(prefix) {
       await Promise.resolve()
-      yield changes.flatMap(([key, value]) => (value === undefined ? [] : [[key, value] as const]))
+      yield changes.flatMap(([key, value]) => {
+        assert.ok(key.startsWith(prefix))
+        return value === undefined ? [] : [[key.slice(prefix.length), value] as const]
+      })
     },
   }
-  return readStatCache(space as CacheSpace)
+  return space as CacheSpace
 }
+
+const cacheOf = (...changes: ReturnType<typeof statChange>[]): Promise<StatCache> =>
+  readStatCache(spaceOf(...changes))
 
 const isFresh = async (cached: CachedStat, now: CachedStat): Promise<boolean> =>
   (await cacheOf(statChange('a.png', cached))).vouched('a.png', now) === cached.id
@@ -101,5 +111,32 @@ test('entries come back as they were written, and damaged ones are left out', as
       assert.equal(all.get(`${path}-cut`), undefined)
     }),
     { numRuns: 50 },
+  )
+})
+
+test('of rows, each is vouched for as by its path, whatever else either side has', async () => {
+  const paths = fc.uniqueArray(
+    // U+FF61 sorts before U+1F600 by UTF-8 bytes and behind it by UTF-16 units.
+    fc.string({ unit: fc.constantFrom('a', 'b', '/', '-', '\uff61', '\u{1f600}'), maxLength: 4 }),
+    { maxLength: 12 },
+  )
+  const id = (path: string) => contentId(createHash('sha256').update(path).digest('hex'))
+  await fc.assert(
+    fc.asyncProperty(paths, paths, async (inCache, inRows) => {
+      const space = spaceOf(
+        ...inCache.sort(compareUtf8).map((path) => statChange(path, { ...settled, id: id(path) })),
+      )
+      const rows = inRows.sort(compareUtf8).map((path) => ({ path }))
+      const facts = new Uint8Array(FACTS_BYTES + 3)
+      encodeFacts(settled, facts, 3)
+      const stats = await readRowStats(space, rows)
+      const byPath = await readStatCache(space)
+      for (const [place, { path }] of rows.entries()) {
+        const vouched = stats.vouched(place, facts, 3)
+        assert.equal(vouched, byPath.vouched(path, settled))
+        assert.equal(vouched, inCache.includes(path) ? id(path) : undefined)
+      }
+    }),
+    { numRuns: 200 },
   )
 })

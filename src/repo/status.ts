@@ -4,7 +4,8 @@ import type { DatasetCommit, ManifestRow } from '../history/types.ts'
 import { hashFile } from './hash.ts'
 import { type ScannedFile, walkAhead, walkWorkTree } from './scan.ts'
 import { applyStage, readStage } from './stage.ts'
-import { decodeFacts, isExecutable, readStatCache, sizeOf, statChange } from './stat-cache.ts'
+import { decodeFacts, isExecutable, readRowStats, sizeOf, statChange } from './stat-cache.ts'
+import { readStatusRecord, writeStatusRecord } from './status-record.ts'
 import type { Repository, Status, WorkTreeState } from './types.ts'
 
 /** With this many tracked files a thread looks at the work tree while this one reads what is tracked. */
@@ -23,22 +24,57 @@ export async function computeStatus(
   const { branch, commit } = await repo.history.head()
   const head = commit === null ? undefined : await repo.history.read(commit)
   const under = options.under ?? ''
-  const expected = head === undefined || under !== '' ? undefined : head.files
-  const ahead =
-    (head?.files ?? 0) >= AHEAD_FROM_FILES ? walkAhead(ctx, repo.root, under, expected) : undefined
-  try {
-    const look: Look = (walk) =>
-      ahead === undefined
-        ? walkWorkTree(ctx, repo.root, under, { ...walk, expected })
-        : ahead.finish(walk)
-    return { branch, commit, ...(await compare(ctx, repo, { head, under, look })) }
-  } finally {
-    await ahead?.stop()
-  }
+  const { tables } = await repo.config()
+  const tablesChanged = canonicalJson(head?.tables ?? []) !== canonicalJson(tables)
+  const status =
+    head !== undefined && head.files >= AHEAD_FROM_FILES
+      ? await compareAhead(ctx, repo, head, under)
+      : (await compare(ctx, repo, { head, under, look: lookHere(ctx, repo, head, under) })).status
+  return { branch, commit, ...status, tablesChanged }
 }
 
 type Look = (walk: Parameters<typeof walkWorkTree>[3]) => ReturnType<typeof walkWorkTree>
 
+const expectedFiles = (head: DatasetCommit | undefined, under: string): number | undefined =>
+  under === '' ? head?.files : undefined
+
+const lookHere =
+  (ctx: Context, repo: Repository, head: DatasetCommit | undefined, under: string): Look =>
+  (walk) =>
+    walkWorkTree(ctx, repo.root, under, { ...walk, expected: expectedFiles(head, under) })
+
+type Differences = Omit<Status, 'branch' | 'commit' | 'tablesChanged'>
+
+/** As `compare`, while a thread walks; and without comparing, if all is as at the last status. */
+async function compareAhead(
+  ctx: Context,
+  repo: Repository,
+  head: DatasetCommit,
+  under: string,
+): Promise<Differences> {
+  const walk = walkAhead(ctx, repo.root, under, expectedFiles(head, under))
+  try {
+    const { cache } = await repo.store()
+    const { partial = false } = await repo.config()
+    const of = { commit: head.id, partial }
+    const recordable = under === '' && (await readStage(cache)).size === 0
+    const last = recordable ? await readStatusRecord(cache, of) : undefined
+    if (last !== undefined && (await walk.isAs(last.walk))) return { staged: [], ...last.status }
+    const look: Look = (options) => walk.finish(options)
+    const { status, hashed } = await compare(ctx, repo, { head, under, look })
+    const digests = walk.digests()
+    if (recordable && hashed === 0 && digests !== undefined) {
+      const { unstaged, notCheckedOut, tracked, trackedBytes } = status
+      const found = { unstaged, notCheckedOut, tracked, trackedBytes }
+      await writeStatusRecord(cache, of, { walk: digests, status: found })
+    }
+    return status
+  } finally {
+    await walk.stop()
+  }
+}
+
+/** @returns also how many files had to be hashed: what is known of them is not all in their facts */
 async function compare(
   ctx: Context,
   repo: Repository,
@@ -47,18 +83,19 @@ async function compare(
     under,
     look,
   }: { readonly head: DatasetCommit | undefined; readonly under: string; readonly look: Look },
-): Promise<Omit<Status, 'branch' | 'commit'>> {
+): Promise<{ readonly status: Differences; readonly hashed: number }> {
   const store = await repo.store()
   const headRows = await repo.history.manifest(head?.id ?? null, { asWritten: true, ctx })
   const stage = await readStage(store.cache)
   const rows = applyStage(headRows, stage)
-  const places = new Map(rows.map((row, i) => [row.path, i]))
+  const places = new Map<string, number>()
+  for (const [place, row] of rows.entries()) places.set(row.path, place)
   const onDisk = new Uint8Array(rows.length)
   const config = await repo.config()
   const staged = stagedAgainst(headRows, stage)
   const unstaged: { path: string; state: WorkTreeState; size: number }[] = []
   const doubtful: { file: ScannedFile; row: ManifestRow }[] = []
-  const cache = await readStatCache(store.cache)
+  const stats = await readRowStats(store.cache, rows)
   // Each file is judged as it is met: most are clean, and nothing of them is kept.
   const judge = (path: string, facts: Uint8Array, at: number): void => {
     const place = places.get(path)
@@ -73,7 +110,7 @@ async function compare(
       unstaged.push({ path, state: 'modified', size })
       return
     }
-    const id = cache.vouchedPacked(path, facts, at)
+    const id = stats.vouched(place, facts, at)
     if (id === undefined) doubtful.push({ file: { path, stat: decodeFacts(facts, at) }, row })
     else if (id !== row.id) unstaged.push({ path, state: 'modified', size })
   }
@@ -90,14 +127,9 @@ async function compare(
     else unstaged.push({ path: row.path, state: 'deleted', size: row.size })
   }
   unstaged.sort((a, b) => (a.path < b.path ? -1 : 1))
-  return {
-    staged,
-    unstaged,
-    tablesChanged: canonicalJson(head?.tables ?? []) !== canonicalJson(config.tables),
-    notCheckedOut,
-    tracked: rows.length,
-    trackedBytes: rows.reduce((sum, row) => sum + row.size, 0),
-  }
+  const trackedBytes = rows.reduce((sum, row) => sum + row.size, 0)
+  const status = { staged, unstaged, notCheckedOut, tracked: rows.length, trackedBytes }
+  return { status, hashed: doubtful.length }
 }
 
 function stagedAgainst(

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { type FolderMember, HIDDEN_TEMPORARY, lstatIfAny, readFolder } from '../io/index.ts'
 import type { StatFacts } from '../store/types.ts'
@@ -106,6 +107,8 @@ export interface WalkBatch {
     to: 'link' | 'special' | 'reserved' | FolderMember['kind'],
     path: string,
   ])[]
+  /** SHA-256 of the three: the same walk of the same tree makes the same batches. */
+  readonly digest: Uint8Array
 }
 
 /** Small enough that paths are sent on before the collector has moved them twice. */
@@ -119,7 +122,12 @@ export function createBatches(
   let facts = new Uint8Array(BATCH_FILES * FACTS_BYTES)
   let others: WalkBatch['others'][number][] = []
   const flush = (): void => {
-    send({ files: files.join('\0'), facts: facts.slice(0, files.length * FACTS_BYTES), others })
+    const batch = {
+      files: files.join('\0'),
+      facts: facts.slice(0, files.length * FACTS_BYTES),
+      others,
+    }
+    send({ ...batch, digest: digestOf(batch) })
     files = []
     others = []
     facts = new Uint8Array(BATCH_FILES * FACTS_BYTES)
@@ -135,6 +143,13 @@ export function createBatches(
     hidden: (path, kind) => void others.push([kind, path]),
     flush,
   }
+}
+
+/** The first part tells how long the others are. */
+function digestOf({ files, facts, others }: Omit<WalkBatch, 'digest'>): Uint8Array {
+  const hash = createHash('sha256')
+  hash.update(`${JSON.stringify(others)}\n${Buffer.byteLength(files)}\n`)
+  return hash.update(files).update(facts).digest()
 }
 
 export function replay({ files, facts, others }: WalkBatch, sink: WalkSink): void {

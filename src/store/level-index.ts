@@ -77,6 +77,8 @@ const CACHE_PREFIX = 'x'
 const LOCATOR_BYTES = 16
 const PACK_ROW_BYTES = 48
 const BATCH = 8_192
+/** What an iterator over the cache holds at a time. */
+const ENTRIES_BYTES = 1 << 20
 const MAX_FRAME_BYTES = FRAME_HEADER_BYTES + RECIPE_MAX_BYTES
 
 type Db = import('level').Level<Uint8Array, Uint8Array>
@@ -384,12 +386,15 @@ function createCacheSpace(db: Db, guarded: Guarded): CacheSpace {
         gte: fromUtf8(from),
         lt: fromUtf8(afterPrefix(from)),
         keyEncoding: 'utf8',
+        // By default a call ends after 16 KiB: of small entries 130 instead of the number asked for.
+        highWaterMarkBytes: ENTRIES_BYTES,
       })
+      const cut = CACHE_PREFIX.length + prefix.length
       try {
         for (;;) {
           const batch = await guarded(() => iterator.nextv(2_000))
           if (batch.length === 0) return
-          yield batch.map(([key, value]) => [key.slice(CACHE_PREFIX.length), value] as const)
+          yield batch.map(([key, value]) => [key.slice(cut), value] as const)
         }
       } finally {
         await iterator.close()

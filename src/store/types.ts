@@ -179,7 +179,7 @@ export interface Store extends ContentReader {
 export interface CacheSpace {
   get(key: string): Promise<Uint8Array | undefined>
   getMany(keys: readonly string[]): Promise<readonly (Uint8Array | undefined)[]>
-  /** Entries whose key starts with the prefix, in key order, in batches. */
+  /** Entries whose key starts with the prefix, by what follows it, in key order (UTF-8 bytes), in batches. */
   entries(prefix: string): AsyncIterable<readonly (readonly [string, Uint8Array])[]>
   /** Atomic. `undefined` deletes. */
   write(changes: Iterable<readonly [string, Uint8Array | undefined]>): Promise<void>

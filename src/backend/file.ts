@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { dirname, join } from 'node:path'
-import { type Context, CxvError, systemCode, toHex } from '../base/index.ts'
+import { type Context, CxvError, isCxvError, systemCode, toHex } from '../base/index.ts'
 import {
   acquireLock,
   entriesIn,
@@ -160,6 +160,38 @@ export function createFileBackend(ctx: Context, root: string, url = `file://${ro
     }
   }
 
+  const put: Backend['put'] = async (key, body, options) => {
+    checkKey(key)
+    options?.signal?.throwIfAborted()
+    if (body.length > OBJECT_MAX_BYTES) throw tooLarge(url, key, body.length)
+    const expected = options?.ifMatch
+    if (expected === undefined) return writeKey(key, body)
+    const lockPath = join(root, LOCK_FOLDER, hash(Buffer.from(key)))
+    if (pathThroughFolders(root, [LOCK_FOLDER]) === 'symlink') throw linkInTheWay(url, LOCK_FOLDER)
+    const lock = await acquireLock(ctx, lockPath, `write ${key}`, LOCK_WAIT_MS)
+    try {
+      const { path, state } = locate(key)
+      const now = state === 'absent' ? undefined : await infoOf(key, path)
+      if ((now?.etag ?? null) !== expected) {
+        throw new CxvError('PRECONDITION_FAILED', `${key} of ${url} was changed by someone else`, {
+          data: { key, expected, actual: now?.etag ?? null },
+        })
+      }
+      return await writeKey(key, body)
+    } finally {
+      lock.release()
+    }
+  }
+
+  const remove: Backend['delete'] = async (key, options) => {
+    options?.signal?.throwIfAborted()
+    const { path, state } = locate(key)
+    if (state === 'absent' || !(await removeFileIfAny(path))) return
+    for (let folder = dirname(path); folder !== root; folder = dirname(folder)) {
+      if (!(await removeFolderIfEmpty(folder))) break
+    }
+  }
+
   return {
     url,
     caps: { compareAndSwap: true, write: true },
@@ -179,41 +211,8 @@ export function createFileBackend(ctx: Context, root: string, url = `file://${ro
         yield info
       }
     },
-    async put(key, body, options) {
-      checkKey(key)
-      options?.signal?.throwIfAborted()
-      if (body.length > OBJECT_MAX_BYTES) throw tooLarge(url, key, body.length)
-      const expected = options?.ifMatch
-      if (expected === undefined) return writeKey(key, body)
-      const lockPath = join(root, LOCK_FOLDER, hash(Buffer.from(key)))
-      if (pathThroughFolders(root, [LOCK_FOLDER]) === 'symlink')
-        throw linkInTheWay(url, LOCK_FOLDER)
-      const lock = await acquireLock(ctx, lockPath, `write ${key}`, LOCK_WAIT_MS)
-      try {
-        const { path, state } = locate(key)
-        const now = state === 'absent' ? undefined : await infoOf(key, path)
-        if ((now?.etag ?? null) !== expected) {
-          throw new CxvError(
-            'PRECONDITION_FAILED',
-            `${key} of ${url} was changed by someone else`,
-            {
-              data: { key, expected, actual: now?.etag ?? null },
-            },
-          )
-        }
-        return await writeKey(key, body)
-      } finally {
-        lock.release()
-      }
-    },
-    async delete(key, options) {
-      options?.signal?.throwIfAborted()
-      const { path, state } = locate(key)
-      if (state === 'absent' || !(await removeFileIfAny(path))) return
-      for (let folder = dirname(path); folder !== root; folder = dirname(folder)) {
-        if (!(await removeFolderIfEmpty(folder))) break
-      }
-    },
+    put: (key, body, options) => writing(url, () => put(key, body, options)),
+    delete: (key, options) => writing(url, () => remove(key, options)),
     close: () => Promise.resolve(),
   }
 }
@@ -228,3 +227,20 @@ const tooLarge = (url: string, key: string, size: number): CxvError =>
   new CxvError('TOO_LARGE', `${key} of ${url} has ${size} bytes`, {
     data: { key, size, maxBytes: OBJECT_MAX_BYTES },
   })
+
+const DENIED: readonly unknown[] = ['EACCES', 'EPERM', 'EROFS']
+
+/** @throws CxvError REMOTE_READ_ONLY where the system does not let this user write */
+async function writing<T>(url: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    const code = isCxvError(error, 'FILE_SYSTEM') ? error.data?.['system'] : systemCode(error)
+    if (!DENIED.includes(code)) throw error
+    throw new CxvError('REMOTE_READ_ONLY', `${url} cannot be written (${String(code)})`, {
+      hint: 'ask its owner for the right to write there, or push to another remote',
+      data: { url, system: code },
+      cause: error,
+    })
+  }
+}

@@ -249,6 +249,8 @@ async function lackingContents(
 /** Marks an empty place as a remote. @throws CxvError REMOTE_INVALID when something else is there */
 async function initRemote({ name, backend }: Remote, chosen: readonly LocalRef[]): Promise<void> {
   for await (const { key } of backend.list('')) {
+    // Another first push was faster: each ref will say what it has to.
+    if ((await backend.get(FORMAT_KEY)) !== undefined) return
     throw new CxvError(
       'REMOTE_INVALID',
       `${backend.url} is not empty and no cxv remote (it has ${key})`,

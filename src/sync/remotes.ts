@@ -168,15 +168,13 @@ export async function checkRemote(
       for (const key of ['a', 'b']) await backend.delete(prefix + key)
     }
   }
-  steps.push({
-    step: 'compare and swap',
-    ok: backend.caps.compareAndSwap,
-    detail: backend.caps.compareAndSwap ? 'can be pushed to' : 'read-only',
-  })
+  const ok = backend.caps.compareAndSwap && steps.every((step) => step.ok)
+  const detail = ok ? 'can be pushed to' : 'cannot be pushed to'
+  steps.push({ step: 'compare and swap', ok, detail })
   return {
     remote: name,
     url: backend.url,
-    ok: steps.every(({ ok }) => ok),
+    ok,
     state,
     roundTripMs: times.sort((a, b) => a - b)[ROUND_TRIPS >> 1] ?? 0,
     steps,

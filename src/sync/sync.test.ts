@@ -366,3 +366,26 @@ scene('what was healed is pushed from where it is whole', async ({ a, b, backend
   await fetchRemote(ctx, b, origin(backend), { data: true })
   await sameFiles(a, b, c)
 })
+
+scene('of two first pushes at once, the slower says what it lacks', async ({ a, b, backend }) => {
+  const theirs = await b.commit({ y: randomFile(1000) })
+  await a.commit({ x: randomFile(1000) })
+  let faster: Promise<unknown> | undefined
+  const late: Backend = {
+    ...backend,
+    async *list(prefix, options) {
+      // The place is looked at whether it is empty; just before that, the other push goes through.
+      await (faster ??= push(ctx, b, origin(backend)))
+      yield* backend.list(prefix, options)
+    },
+  }
+  await assert.rejects(push(ctx, a, origin(late)), (error) => {
+    assert.ok(isCxvError(error, 'NOT_FAST_FORWARD'), String(error))
+    return true
+  })
+  const fetched = await fetchRemote(ctx, a, origin(backend), { data: true })
+  assert.deepEqual(
+    fetched.refs.map(({ to }) => to),
+    [theirs],
+  )
+})

@@ -182,3 +182,21 @@ test('a clone is refused where it would do harm, and leaves no folder for a wron
   assert.ok(!existsSync(join(top, 'no-such-place')))
   assert.equal((await cxv(['clone', nas, laptop], top)).status, 2)
 })
+
+test('a remote that may not be written says so, and its check too', async () => {
+  const laptop = await committed(900)
+  // Not even root makes folders there.
+  const folder = '/sys/cxv-remote'
+  await cxvOk(['remote', 'add', 'origin', folder], laptop)
+  const pushed = await cxv(['push'], laptop)
+  assert.equal(pushed.status, 12, pushed.stderr)
+  assert.match(pushed.stderr, /cannot be written \(E[A-Z]+\) \[REMOTE_READ_ONLY\]/)
+  const checked = await cxv(['remote', 'check', '--json'], laptop)
+  const { ok, steps } = JSON.parse(checked.stdout) as {
+    ok: boolean
+    steps: readonly { step: string; ok: boolean; detail: string }[]
+  }
+  assert.ok(!ok)
+  const last = steps.at(-1)
+  assert.deepEqual(last, { step: 'compare and swap', ok: false, detail: 'cannot be pushed to' })
+})

@@ -9,7 +9,7 @@ export const command = erase(
     name: 'add',
     summary: 'Store files and stage them for the next commit',
     description:
-      "Takes files, folders and quoted patterns. Unchanged files cost a look at their times, not a read. In a folder, tracked files that are gone are staged as removed. A file that cannot be read is listed and the others are added (exit 3). Kill it when you like: what was stored is kept, and the next add goes on. Files named by .cxvignore (git's rules) are left out.",
+      "Takes files, folders and quoted patterns. Unchanged files cost a look at their times, not a read. In a folder, tracked files that are gone are staged as removed. A file that cannot be read, or a path that is no file, is listed and the others are added (exit 3). Kill it when you like: what was stored is kept, and the next add goes on. Files named by .cxvignore (git's rules) are left out.",
     examples: [
       ['cxv add images Data_Entry.csv', 'a folder and a table'],
       ["cxv add 'images/**/*.png'", 'a pattern; the quotes keep your shell from reading it'],

@@ -7,7 +7,6 @@ import {
   printable,
   startTask,
 } from '../base/index.ts'
-import { pathProblem } from '../format/index.ts'
 import { lstatIfAny } from '../io/index.ts'
 import type { AddedFile, FileToAdd } from '../store/types.ts'
 import { openIgnoreRules, parentOf } from './ignore.ts'
@@ -65,7 +64,7 @@ export async function stageFiles(
     const headIds = new Map(head.map((row) => [row.path, row]))
     const clashes = openClashes(rows)
     const report = { files: targets.files.length, bytes: 0, staged: 0, removed: 0, newBytes: 0 }
-    const failed: AddReport['failed'][number][] = []
+    const failed = [...targets.unfit]
     const toRead: ScannedFile[] = []
     const changes: CacheChange[] = []
     const removed = new Set<string>()
@@ -151,6 +150,8 @@ interface Targets {
   readonly files: ScannedFile[]
   readonly gone: readonly string[]
   readonly skipped: readonly { readonly path: string; readonly why: string }[]
+  /** Arguments of their own that are no files: in a folder or a pattern they are left out. */
+  readonly unfit: AddReport['failed']
 }
 
 /** Files, folders and quoted patterns to files on disk, and tracked paths that are gone. */
@@ -165,6 +166,9 @@ async function expandArguments(
   const files = new Map<string, ScannedFile>()
   const gone = new Set<string>()
   const skipped: { path: string; why: string }[] = []
+  const unfit: AddReport['failed'][number][] = []
+  const refuse = (path: string, message: string): void =>
+    void unfit.push({ path, code: 'PATH_UNSUPPORTED', message })
   const tracked = new Set(rows.keys())
   const rules = await openIgnoreRules(repo.root)
   const takeFolder = async (path: string): Promise<void> => {
@@ -183,7 +187,7 @@ async function expandArguments(
   }
   for (const word of given) {
     const path = repo.toRepoPath(cwd, word)
-    const problem = path === '' ? undefined : pathProblem(path)
+    const problem = path === '' ? undefined : nameProblem(path)
     if (problem !== undefined) {
       throw new CxvError('PATH_UNSUPPORTED', `${path} cannot be tracked: it ${problem}`, {
         hint: 'rename it, or give a path of your data',
@@ -193,8 +197,9 @@ async function expandArguments(
     refuseLinks(repo.root, path)
     const stat = lstatIfAny(join(repo.root, path))
     if (stat?.isDirectory() === true) await takeFolder(path)
-    else if (stat?.isSymbolicLink() === true) skipped.push({ path, why: 'symlink' })
-    else if (stat?.isFile() === true) {
+    else if (stat?.isSymbolicLink() === true) {
+      refuse(path, 'a symbolic link; cxv versions files, not links')
+    } else if (stat?.isFile() === true) {
       for (let folder = parentOf(path); ; folder = parentOf(folder)) {
         await rules.enter(folder)
         if (folder === '') break
@@ -214,11 +219,12 @@ async function expandArguments(
         if (nameProblem(match) !== undefined) skipped.push({ path: match, why: 'name' })
         else if (facts !== undefined) files.set(match, { path: match, stat: facts })
       }
-    } else throw noSuchPath(word, tracked)
+    } else if (stat !== undefined) refuse(path, 'not a regular file')
+    else throw noSuchPath(word, tracked)
   }
   // A file that became a folder while the arguments were gone through: one look saw each.
   for (const folder of foldersOf(files.keys())) files.delete(folder)
-  return { files: [...files.values()], gone: [...gone], skipped }
+  return { files: [...files.values()], gone: [...gone], skipped, unfit }
 }
 
 async function matchPattern(repo: Repository, pattern: string): Promise<readonly string[]> {

@@ -5,6 +5,7 @@ import type { StatFacts } from '../store/types.ts'
 import { openIgnoreRules } from './ignore.ts'
 import { decodeFacts, FACTS_BYTES } from './stat-cache.ts'
 import {
+  isUndecodable,
   replay,
   tellFile,
   type WalkBatch,
@@ -199,9 +200,9 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
   }
 }
 
-/** Why a file of this name cannot be tracked, or undefined. Node shows bytes that are no UTF-8 as U+FFFD. */
+/** Why a file of this name cannot be tracked, or undefined. */
 export const nameProblem = (path: string): string | undefined =>
-  path.includes('\ufffd') ? 'is not valid UTF-8' : pathProblem(path)
+  isUndecodable(path) ? 'is not valid UTF-8' : pathProblem(path)
 
 interface Judge extends WalkSink {
   readonly skipped: { path: string; why: 'symlink' | 'special' | 'name' }[]

@@ -12,7 +12,10 @@ export interface WalkSink {
   link(path: string): void
   /** Neither file nor folder nor link. */
   special(path: string): void
-  /** Named as cxv's own folder or git's, not at the top: never tracked, nothing below it is told. */
+  /**
+   * Named as cxv's own folder or git's, not at the top, or in bytes that are no UTF-8: never tracked, nothing
+   * below it is told.
+   */
   reserved(path: string): void
   /** Ignored by the rules; of a folder, nothing below it is told. */
   hidden(path: string, kind: FolderMember['kind']): void
@@ -48,7 +51,7 @@ export async function walkFolder(
       const path = folder === '' ? name : `${folder}/${name}`
       if (!force && rules.ignores(path, kind === 'folder')) {
         if (!reserved) sink.hidden(path, kind)
-      } else if (reserved) sink.reserved(path)
+      } else if (reserved || isUndecodable(name)) sink.reserved(path)
       else if (kind === 'folder') await visit(path)
       else if (kind === 'symlink') sink.link(path)
       else if (kind === 'other') sink.special(path)
@@ -67,6 +70,9 @@ export async function walkFolder(
 /** Of a checkout that was killed: the next one there removes it. */
 const isLeftover = (name: string): boolean =>
   name.startsWith('.cxv-') && HIDDEN_TEMPORARY.test(name)
+
+/** Node shows bytes that are no UTF-8 as U+FFFD; under such a name nothing can be opened. */
+export const isUndecodable = (name: string): boolean => name.includes('\ufffd')
 
 const scratch = new Uint8Array(FACTS_BYTES)
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { at, list, type Machine, machine, program, text } from '../helpers/cli.ts'
@@ -235,4 +236,37 @@ test('names that cannot be tracked are refused with the reason, and listed where
   assert.deepEqual(at(matched, 'skipped'), [{ path: 'pattern/.cxv/d.png', why: 'name' }])
   await s.ada.ok(s.work, 'commit', '-m', 'the rest')
   assert.deepEqual(await pathsOf(s), ['images/a.png', 'images/c.png', 'pattern/e.png'])
+})
+
+test('what is no file is refused by its own name, left out of a folder, and always told', async (t) => {
+  const s = await scene(t, { 'images/a.png': 'a' })
+  const images = join(s.work, 'images')
+  symlinkSync('a.png', join(images, 'link'))
+  assert.equal(spawnSync('mkfifo', [join(images, 'pipe')]).status, 0)
+  // Latin-1 names: bytes that are no UTF-8.
+  writeFileSync(
+    Buffer.concat([Buffer.from(`${images}/r`), Buffer.from([0xf6]), Buffer.from('ntgen.png')]),
+    'x',
+  )
+  const folder = Buffer.concat([Buffer.from(`${images}/f`), Buffer.from([0xfc]), Buffer.from('r')])
+  mkdirSync(folder)
+  writeFileSync(Buffer.concat([folder, Buffer.from('/in.png')]), 'x')
+  writeFileSync(join(images, 'good.png'), 'good')
+  for (const [name, why] of [
+    ['link', /images\/link: a symbolic link.*PATH_UNSUPPORTED/],
+    ['pipe', /images\/pipe: not a regular file.*PATH_UNSUPPORTED/],
+  ] as const) {
+    const { status, stdout } = await s.ada.cxv(s.work, 'add', `images/${name}`, 'images/good.png')
+    assert.equal(status, 3, name)
+    assert.match(stdout, why)
+    assert.match(stdout, /of 1 file /)
+  }
+  const report = await s.ada.json(s.work, 'add', 'images')
+  assert.deepEqual(at(report, 'skipped'), [
+    { path: 'images/f\ufffdr', why: 'name' },
+    { path: 'images/link', why: 'symlink' },
+    { path: 'images/pipe', why: 'special' },
+    { path: 'images/r\ufffdntgen.png', why: 'name' },
+  ])
+  assert.deepEqual(at(report, 'failed'), [])
 })

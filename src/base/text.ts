@@ -29,6 +29,10 @@ export const formatCount = (n: number): string => n.toLocaleString('en-US')
 export const plural = (n: number, one: string, many = `${one}s`): string =>
   `${formatCount(n)} ${n === 1 ? one : many}`
 
+/** The first five, and whether there are more: `a, b, ...` */
+export const firstOf = (names: readonly string[]): string =>
+  `${names.slice(0, 5).join(', ')}${names.length > 5 ? ', ...' : ''}`
+
 /** Bytes in binary units: `412 B`, `1.5 KiB`, `45.2 GiB`. */
 export function formatBytes(n: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']

@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
-import { type CommitId, type ContentId, CxvError, formatCount, plural } from '../base/index.ts'
+import {
+  type CommitId,
+  type ContentId,
+  CxvError,
+  firstOf,
+  formatCount,
+  plural,
+} from '../base/index.ts'
 import { type PinResolution, resolvePin } from '../dataset/index.ts'
 import { parseTrainConfig } from '../format/index.ts'
 import type { TrainConfig } from '../format/types.ts'
@@ -111,13 +118,18 @@ async function isChanged(
   { data }: TrainConfig,
   allowDirty: boolean,
 ): Promise<boolean> {
-  if (data.rev !== 'HEAD' || !(await repo.isDirty())) return false
+  if (data.rev !== 'HEAD') return false
+  const { paths, tables } = await repo.changes()
+  if (paths.length === 0 && !tables) return false
   if (allowDirty) return true
+  const files = paths.length === 0 ? [] : [`${plural(paths.length, 'file')}: ${firstOf(paths)}`]
+  const what = [...files, ...(tables ? ['the declared tables'] : [])].join('; ')
   throw new CxvError(
     'DIRTY_TREE',
-    'the work tree differs from HEAD, so the run would not say what it saw',
+    `the work tree differs from HEAD (${what}), so the run would not say what it saw`,
     {
       hint: '`cxv add` and `cxv commit` first, or `--allow-dirty` to train on a snapshot of it as it is',
+      data: { paths: paths.slice(0, 1000), count: paths.length, tables },
     },
   )
 }

@@ -5,6 +5,7 @@ import {
   type ContentId,
   type Context,
   CxvError,
+  firstOf,
   formatBytes,
   plural,
   startTask,
@@ -237,7 +238,7 @@ function planCheckout(
   }
   if (crowded.length > 0) {
     throw localChanges(
-      `${plural(crowded.length, 'file')} lie in a folder where a file must go: ${some(crowded)}`,
+      `${plural(crowded.length, 'file')} lie in a folder where a file must go: ${firstOf(crowded)}`,
       crowded,
       'move them elsewhere first; --force deletes only what is tracked and unchanged',
     )
@@ -245,7 +246,7 @@ function planCheckout(
   if (blocked.size > 0) {
     const paths = [...blocked]
     throw localChanges(
-      `${plural(paths.length, 'file')} here would be overwritten: ${some(paths)}`,
+      `${plural(paths.length, 'file')} here would be overwritten: ${firstOf(paths)}`,
       paths,
       options.hint ?? '`cxv add` and `cxv commit` them first, or --force to lose them',
     )
@@ -253,9 +254,6 @@ function planCheckout(
   const bytes = write.reduce((sum, row) => sum + row.size, 0)
   return { write, remove: [...remove], bytes, hollow }
 }
-
-const some = (paths: readonly string[]): string =>
-  `${paths.slice(0, 5).join(', ')}${paths.length > 5 ? ', ...' : ''}`
 
 const localChanges = (message: string, paths: readonly string[], hint: string): CxvError =>
   new CxvError('LOCAL_CHANGES', message, {
@@ -327,7 +325,7 @@ export async function checkoutCommit(
     const lost = stage.size === 0 || options.force === true ? [] : stagedInTheWay(stage, from, to)
     if (lost.length > 0) {
       throw localChanges(
-        `${plural(lost.length, 'staged change')} would be lost: ${some(lost)}`,
+        `${plural(lost.length, 'staged change')} would be lost: ${firstOf(lost)}`,
         lost,
         options.hint ?? '`cxv commit` them first, or --force to lose them',
       )

@@ -1,4 +1,11 @@
-import { canonicalJson, type CommitId, type Context, CxvError, plural } from '../base/index.ts'
+import {
+  canonicalJson,
+  type CommitId,
+  type Context,
+  CxvError,
+  firstOf,
+  plural,
+} from '../base/index.ts'
 import type { Store } from '../store/types.ts'
 import { applyStage, readStage, unstageChange } from './stage.ts'
 import type { Repository, StageChange } from './types.ts'
@@ -93,7 +100,7 @@ async function refuseMissing(store: Store, stage: Stage): Promise<void> {
   )
   throw new CxvError(
     'CHUNK_MISSING',
-    `the bytes of ${plural(paths.length, 'staged file')} are not here: ${paths.slice(0, 5).join(', ')}${paths.length > 5 ? ', ...' : ''}`,
+    `the bytes of ${plural(paths.length, 'staged file')} are not here: ${firstOf(paths)}`,
     {
       hint: '`cxv add` them again, then commit',
       data: { paths: paths.slice(0, 1000), count: paths.length },

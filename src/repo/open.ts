@@ -1,5 +1,5 @@
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
-import { type Context, CxvError } from '../base/index.ts'
+import { compareUtf8, type Context, CxvError } from '../base/index.ts'
 import { createHistory, openHistory } from '../history/index.ts'
 import type { History, ManifestRow, Person } from '../history/types.ts'
 import { acquireLock, hostname, type Lock, makeFolder, pathExists, userName } from '../io/index.ts'
@@ -113,13 +113,11 @@ async function openAt(ctx: Context, root: string): Promise<Repository> {
     async stagedRow(path) {
       return (await stagedRows()).find((row) => row.path === path)
     },
-    async isDirty() {
-      const status = await computeStatus(ctx, repo)
-      return (
-        status.staged.length > 0 ||
-        status.tablesChanged ||
-        status.unstaged.some((u) => u.state !== 'untracked')
-      )
+    async changes() {
+      const { staged, unstaged, tablesChanged } = await computeStatus(ctx, repo)
+      const changed = unstaged.filter(({ state }) => state !== 'untracked')
+      const paths = [...new Set([...staged, ...changed].map(({ path }) => path))].sort(compareUtf8)
+      return { paths, tables: tablesChanged }
     },
     toRepoPath: (cwd, path) => toRepoPath(root, cwd, path),
     async [Symbol.asyncDispose]() {

@@ -1,5 +1,5 @@
 import { dirname, join } from 'node:path'
-import { type Context, CxvError, plural, startTask } from '../base/index.ts'
+import { type Context, CxvError, firstOf, plural, startTask } from '../base/index.ts'
 import { fileAndFolder } from '../history/index.ts'
 import { nextTurn, removeEmptyFolders, removePath } from '../io/index.ts'
 import { refuseLinks } from './add.ts'
@@ -85,7 +85,7 @@ async function refuseUncommitted(
   if (lost.length === 0) return
   throw new CxvError(
     'LOCAL_CHANGES',
-    `no commit has the bytes of ${plural(lost.length, 'file')}: ${lost.slice(0, 5).join(', ')}${lost.length > 5 ? ', ...' : ''}`,
+    `no commit has the bytes of ${plural(lost.length, 'file')}: ${firstOf(lost)}`,
     {
       hint: '`cxv commit` them first, or `cxv restore --staged` to unstage them; --cached leaves the files on disk, --force loses them',
       data: { paths: lost.slice(0, 1000), count: lost.length },

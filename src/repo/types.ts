@@ -69,8 +69,8 @@ export interface Repository extends AsyncDisposable {
   stagedRows(): Promise<readonly ManifestRow[]>
   /** Content id of a path as staged, if tracked. */
   stagedRow(path: string): Promise<ManifestRow | undefined>
-  /** True when something is staged or a tracked file differs on disk. */
-  isDirty(): Promise<boolean>
+  /** What the stage or a tracked file on disk has otherwise than HEAD: paths, sorted, and declared tables. */
+  changes(): Promise<{ readonly paths: readonly string[]; readonly tables: boolean }>
   /** Path given by a user (relative to `cwd`, or absolute) as a repository path. @throws PATH_OUTSIDE */
   toRepoPath(cwd: string, path: string): string
 }

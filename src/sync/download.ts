@@ -1,8 +1,9 @@
 import {
-  type Context,
   contentId,
   type ContentId,
+  type Context,
   CxvError,
+  firstOf,
   fromHex,
   isCxvError,
   plural,
@@ -335,7 +336,7 @@ export async function* readRecipes(
 export const lacks = (remote: Remote, paths: readonly string[]): CxvError =>
   new CxvError(
     'REMOTE_LACKS',
-    `the remote ${remote.name} lacks the bytes of ${plural(paths.length, 'file')}: ${paths.slice(0, 5).join(', ')}${paths.length > 5 ? ', ...' : ''}`,
+    `the remote ${remote.name} lacks the bytes of ${plural(paths.length, 'file')}: ${firstOf(paths)}`,
     {
       hint: 'on a machine that has them, run `cxv push --recheck`',
       data: { remote: remote.name, count: paths.length, paths: paths.slice(0, 100) },

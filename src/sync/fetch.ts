@@ -2,6 +2,7 @@ import {
   type CommitId,
   type Context,
   CxvError,
+  firstOf,
   isCxvError,
   nearest,
   plural,
@@ -109,7 +110,7 @@ async function fetchLost(
     ctx.emit({
       type: 'warn',
       code: 'REMOTE_LACKS',
-      message: `${plural(paths.length, 'file')} lost here are not on ${remote.name} either: ${paths.slice(0, 5).join(', ')}${paths.length > 5 ? ', ...' : ''}`,
+      message: `${plural(paths.length, 'file')} lost here are not on ${remote.name} either: ${firstOf(paths)}`,
       hint: 'add them again, or `cxv pull` from a remote that has them',
     }),
   )

@@ -1,8 +1,9 @@
 import {
   type CommitId,
-  type Context,
   type ContentId,
+  type Context,
   CxvError,
+  firstOf,
   isCxvError,
   type PackId,
   plural,
@@ -230,10 +231,7 @@ async function lackingContents(
     throw new CxvError(
       'REMOTE_LACKS',
       `the bytes of ${plural(nowhere.size, 'file')} are neither here nor on ${remote.name}: ` +
-        [...nowhere]
-          .slice(0, 5)
-          .map((id) => contents.get(id) ?? id)
-          .join(', '),
+        firstOf([...nowhere].map((id) => contents.get(id) ?? id)),
       {
         hint: 'fetch them from the remote that has them (`cxv pull REMOTE`), then push again',
         data: {

@@ -68,7 +68,7 @@ export async function bareRepo(at?: string, ctx: Context = testContext()): Promi
     withWriteLock: (_what, fn) => fn(),
     stagedRows: notHere,
     stagedRow: notHere,
-    isDirty: () => Promise.resolve(false),
+    changes: () => Promise.resolve({ paths: [], tables: false }),
     toRepoPath: notHere,
     [Symbol.asyncDispose]: release,
     async commit(files, options = {}) {

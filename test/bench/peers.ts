@@ -7,7 +7,7 @@ import { commitFacts, say } from './measure.ts'
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 export const CXV = [process.execPath, join(ROOT, 'bin', 'cxv.js')]
 
-export type Step = 'add' | 'status' | 'commit' | 'push' | 'clone'
+export type Step = 'add' | 'commit' | 'status' | 'status again' | 'push' | 'clone'
 
 /** A tool that keeps versions, or copies files. */
 export interface Peer {
@@ -61,6 +61,7 @@ export function peers(dvc: string | undefined): readonly Peer[] {
             })
             yield ['add', ['restic', '-q', '-r', 'store', 'backup', 'data'], folder]
             yield ['status', ['restic', '-q', '-r', 'store', 'backup', 'data'], folder]
+            yield ['status again', ['restic', '-q', '-r', 'store', 'backup', 'data'], folder]
             yield [
               'clone',
               ['restic', '-q', '-r', 'store', 'restore', 'latest', '--target', 'copy'],
@@ -88,6 +89,7 @@ export function peers(dvc: string | undefined): readonly Peer[] {
             yield ['add', ['git', 'add', 'data'], folder]
             yield ['commit', ['git', 'commit', '-qm', 'first'], folder]
             yield ['status', ['git', 'status'], folder]
+            yield ['status again', ['git', 'status'], folder]
             yield ['push', ['git', 'push', '-q', 'origin', 'main'], folder]
             yield [
               'clone',
@@ -114,6 +116,7 @@ export function peers(dvc: string | undefined): readonly Peer[] {
             )
             yield ['add', [dvc, 'add', '-q', 'data'], folder]
             yield ['status', [dvc, 'status', '-q'], folder]
+            yield ['status again', [dvc, 'status', '-q'], folder]
             yield ['commit', sh('git add -A && git commit -qm first'), folder]
             yield ['push', [dvc, 'push', '-q'], folder]
             yield [
@@ -138,6 +141,7 @@ export const cxvPeer: Peer = {
     yield ['add', [...CXV, 'add', 'data'], folder]
     yield ['commit', [...CXV, 'commit', '-m', 'first'], folder]
     yield ['status', [...CXV, 'status'], folder]
+    yield ['status again', [...CXV, 'status'], folder]
     yield ['push', [...CXV, 'push'], folder]
     yield [
       'clone',

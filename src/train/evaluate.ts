@@ -1,9 +1,9 @@
-import { CxvError, type Context } from '../base/index.ts'
-import type { TrainingData } from '../dataset/types.ts'
+import { CxvError, startTask, type Context } from '../base/index.ts'
+import type { BatchSource, TrainingData } from '../dataset/types.ts'
 import { initialise } from './layers.ts'
 import { positiveWeights } from './losses.ts'
 import { predictSplit } from './predict.ts'
-import { report, type Evaluation, type Predictions } from './report.ts'
+import { report, type Evaluation, type Predictions, type SplitPredictions } from './report.ts'
 import { createModel, createPredictStep } from './step.ts'
 import type { Engine, TrainSettings } from './types.ts'
 import { decodeWeights } from './weights.ts'
@@ -32,17 +32,24 @@ export async function evaluate(
     createPredictStep(model),
     initialise(model.parameters, settings.seed),
   )
+  const images = data.val.groups.length + data.test.groups.length
+  const task = startTask(ctx, 'evaluate', 'images', images)
   try {
     await predictor.write(tensors).catch((cause: unknown) => {
       throw new CxvError('FORMAT_INVALID', 'the weights are of another model', { cause })
     })
-    const options = { ctx, settings, posWeight }
-    const predictions = {
-      val: await predictSplit(options, predictor, data.val),
-      test: await predictSplit(options, predictor, data.test),
+    const predict = (source: BatchSource): Promise<SplitPredictions> => {
+      let told = 0
+      const onSeen = (seen: number): void => {
+        task.advance(seen - told, 0, source.split)
+        told = seen
+      }
+      return predictSplit({ ctx, settings, posWeight, onSeen }, predictor, source)
     }
+    const predictions = { val: await predict(data.val), test: await predict(data.test) }
     return { predictions, evaluation: report(settings, data, predictions) }
   } finally {
+    task.end()
     predictor.dispose()
   }
 }

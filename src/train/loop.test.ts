@@ -296,3 +296,29 @@ test('each task learns what its images show', async () => {
     })
   }
 })
+
+test('validation and the last figures tell how far they are', async () => {
+  let now = 0
+  // So slow a clock that each step is told.
+  const ctx = { ...testContext(), now: () => (now += 1000) }
+  const data = syntheticData({ sizes: small })
+  const engine = await openEngine({ name: 'wasm' })
+  await run({
+    ctx,
+    engine,
+    data,
+    settings: { ...settings, train: { epochs: 1, batch: 4 }, evaluate: { bootstrap: 0 } },
+  })
+  const steps = ctx.events.flatMap((e) => (e.type === 'task.step' ? [e] : []))
+  const notes = steps.map(({ note }) => note ?? '')
+  assert.ok(notes.includes('validating 4/4'), notes.join('; '))
+  const ends = ctx.events.flatMap((e) => (e.type === 'task.end' ? [e] : []))
+  assert.deepEqual(
+    ends.map(({ task, done }) => [task.replace(/#.*/, ''), done]),
+    [
+      ['train', 6],
+      ['evaluate', 8],
+    ],
+  )
+  assert.ok(notes.includes('val') && notes.includes('test'))
+})

@@ -1,4 +1,11 @@
-import { CxvError, isCxvError, startTask, type Context, type Task } from '../base/index.ts'
+import {
+  CxvError,
+  formatCount,
+  isCxvError,
+  startTask,
+  type Context,
+  type Task,
+} from '../base/index.ts'
 import type { Batch, TrainingData } from '../dataset/types.ts'
 import {
   assertSameRun,
@@ -309,11 +316,13 @@ const diverged = ({ optimizer }: TrainSettings, what: string, { epoch, step }: C
 
 /** Validates, writes the epoch's row, moves on to the next epoch. */
 async function endEpoch(session: Session, position: Position, started: number): Promise<void> {
-  const { ctx, request, posWeight, trainer, predictor, clock } = session
+  const { ctx, request, posWeight, trainer, predictor, progress, clock } = session
   const { settings } = request
   const weights = await trainer.read(isModelArray)
   await predictor.write(weights)
-  const val = await predictSplit({ ctx, settings, posWeight }, predictor, request.data.val)
+  const onSeen = (seen: number, samples: number): void =>
+    progress.advance(0, 0, `validating ${formatCount(seen)}/${formatCount(samples)}`)
+  const val = await predictSplit({ ctx, settings, posWeight, onSeen }, predictor, request.data.val)
   if (!val.probabilities.every((p) => Number.isFinite(p))) {
     throw diverged(settings, 'the validation loss', position.cursor)
   }

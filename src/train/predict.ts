@@ -8,11 +8,13 @@ interface PredictOptions {
   readonly ctx: Context
   readonly settings: Pick<TrainSettings, 'loss'>
   readonly posWeight: readonly number[]
+  /** Told after each batch how many samples it has seen of how many. */
+  readonly onSeen?: (seen: number, samples: number) => void
 }
 
 /** Runs a split through the model. @param compiled a predict step */
 export async function predictSplit(
-  { ctx, settings, posWeight }: PredictOptions,
+  { ctx, settings, posWeight, onSeen }: PredictOptions,
   compiled: CompiledStep,
   source: BatchSource,
 ): Promise<SplitPredictions> {
@@ -28,6 +30,7 @@ export async function predictSplit(
       logits.set(out.subarray(row * labels, (row + 1) * labels), batch.indices[row]! * labels)
     }
     seen += batch.size
+    onSeen?.(seen, n)
     await turn()
   }
   if (seen !== n) throw new Error(`the ${source.split} split gave ${seen} samples of ${n}`)

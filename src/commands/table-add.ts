@@ -1,4 +1,4 @@
-import { formatCount, plural, printable } from '../base/index.ts'
+import { formatCount, plural, printableLine } from '../base/index.ts'
 import { openRepository } from '../repo/index.ts'
 import { declareTable } from '../table/index.ts'
 import { filePath } from './file-path.ts'
@@ -55,9 +55,9 @@ export const command = erase(
     },
     *text(r, style) {
       const { declaration } = r
-      yield `table ${style.bold(declaration.name)}: ${printable(declaration.path)}, ${plural(r.rows, 'row')}, ${plural(r.columns.length, 'column')}, key "${declaration.key}"`
-      yield `columns: ${r.columns.map((c) => `"${printable(c)}"`).join(', ')}`
-      for (const note of r.notes) yield style.yellow(printable(note))
+      yield `table ${style.bold(declaration.name)}: ${printableLine(declaration.path)}, ${plural(r.rows, 'row')}, ${plural(r.columns.length, 'column')}, key "${printableLine(declaration.key)}"`
+      yield `columns: ${r.columns.map((c) => `"${printableLine(c)}"`).join(', ')}`
+      for (const note of r.notes) yield style.yellow(printableLine(note))
       if (declaration.match === 'none') {
         yield style.yellow(
           'no key names a tracked file: rows are not tied to images (--path-root or --match says how)',
@@ -68,7 +68,7 @@ export const command = erase(
             ? 'by file name'
             : declaration.pathRoot === ''
               ? 'by path'
-              : `under ${declaration.pathRoot}/`
+              : `under ${printableLine(declaration.pathRoot)}/`
         yield `${formatCount(r.matchedRows)} of ${plural(r.rows, 'row')} match a tracked file ${where}`
         if (r.rowsWithoutFile.count > 0)
           yield style.yellow(
@@ -85,4 +85,4 @@ export const command = erase(
 )
 
 const examples = (list: readonly string[], count: number): string =>
-  `${list.map(printable).join(', ')}${count > list.length ? ', ...' : ''}`
+  `${list.map(printableLine).join(', ')}${count > list.length ? ', ...' : ''}`

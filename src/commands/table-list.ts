@@ -1,4 +1,4 @@
-import { printable } from '../base/index.ts'
+import { printableLine } from '../base/index.ts'
 import { openRepository } from '../repo/index.ts'
 import { defineCommand, erase } from './types.ts'
 
@@ -30,8 +30,8 @@ export const command = erase(
             ? 'not tied to files'
             : t.match === 'basename'
               ? 'files by name'
-              : `files under ${t.pathRoot}/`
-        yield `${style.bold(t.name)}  ${printable(t.path)}  key "${t.key}"  ${how}`
+              : `files under ${printableLine(t.pathRoot)}/`
+        yield `${style.bold(t.name)}  ${printableLine(t.path)}  key "${printableLine(t.key)}"  ${how}`
       }
     },
   }),

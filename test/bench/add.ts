@@ -19,6 +19,10 @@ import {
   markdownTable,
   measure,
   type Measured,
+  MEMORY_STATES,
+  memorySkipReason,
+  type MemoryState,
+  setMemory,
   settle,
   timeSkipReason,
   say,
@@ -42,6 +46,11 @@ const ROOMY_BYTES = 45e9
 
 const remove = (folders: readonly string[]): void => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+}
+
+const MEMORY_WORDS: Readonly<Record<MemoryState, string>> = {
+  fresh: "fresh before each tool's turn (caches dropped)",
+  used: "full of other files before each tool's turn",
 }
 
 /** By tool, by step, one for each round. */
@@ -92,7 +101,14 @@ function sameFiles(a: string, b: string): boolean {
 }
 
 /** @returns the folder of all it made */
-function runPeer(peer: Peer, base: string, set: SetName, results: Map<Step, Measured[]>): string {
+function runPeer(
+  peer: Peer,
+  base: string,
+  set: SetName,
+  results: Map<Step, Measured[]>,
+  memory: MemoryState,
+): string {
+  setMemory(memory, base)
   const top = join(base, `${peer.name}-${set}`)
   const work = join(top, 'work')
   const home = join(top, 'home')
@@ -217,12 +233,23 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
       peers: { type: 'string' },
       rounds: { type: 'string', default: '1' },
       scale: { type: 'string', default: '1' },
+      memory: { type: 'string', default: 'fresh' },
       keep: { type: 'boolean', default: false },
     },
   })
   const skip = timeSkipReason()
   if (skip !== undefined) {
     say(`skipped: ${skip}`)
+    return 2
+  }
+  const memory = MEMORY_STATES.find((state) => state === values.memory)
+  if (memory === undefined) {
+    say(`--memory is ${MEMORY_STATES.join(' or ')}, not ${values.memory}`)
+    return 2
+  }
+  const noMemory = memorySkipReason(memory)
+  if (noMemory !== undefined) {
+    say(`skipped: ${noMemory}; --memory used needs no rights`)
     return 2
   }
   const scale = Number(values.scale)
@@ -258,7 +285,7 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
       for (let round = 0; round < rounds; round++) {
         const made: string[] = []
         for (const peer of present) {
-          made.push(runPeer(peer, base, set, all.get(peer.name) ?? new Map()))
+          made.push(runPeer(peer, base, set, all.get(peer.name) ?? new Map(), memory))
           if (!roomy) remove(made.splice(0))
         }
         remove(made)
@@ -273,7 +300,7 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
     const text = [
       '# Add, status, commit, push, clone against peers',
       '',
-      `\`npm run bench -- add${argv.length > 0 ? ` ${argv.join(' ')}` : ''}\`: whole processes, one after the other in one run${rounds > 1 ? `, ${rounds} rounds, medians and [range]` : ''}, data in the page cache, all dirty pages written back and six seconds waited before each${roomy ? '' : ', what a tool made deleted before the next'}. Peak memory is the largest single process. \`cp\` is \`cp -r\` and \`sync -f\`; cxv syncs what it stores itself; restic's "status" is a second backup.`,
+      `\`npm run bench -- add${argv.length > 0 ? ` ${argv.join(' ')}` : ''}\`: whole processes, one after the other in one run${rounds > 1 ? `, ${rounds} rounds, medians and [range]` : ''}, memory ${MEMORY_WORDS[memory]}, each tool's data in the page cache, all dirty pages written back and six seconds waited before each${roomy ? '' : ', what a tool made deleted before the next'}. Peak memory is the largest single process. \`cp\` is \`cp -r\` and \`sync -f\`; cxv syncs what it stores itself; restic's "status" is a second backup.`,
       '',
       `${facts}; load ${load.toFixed(1)} at the start; ${versions.join('; ')}.`,
       '',
@@ -281,7 +308,7 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
       '',
     ].join('\n')
     say(text)
-    if (scale === 1 && wanted === undefined && values.set === undefined) {
+    if (scale === 1 && wanted === undefined && values.set === undefined && memory === 'fresh') {
       mkdirSync(join(ROOT, 'docs', 'bench'), { recursive: true })
       writeFileSync(join(ROOT, 'docs', 'bench', 'add.md'), text)
       const record = {

@@ -1,5 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { cpus, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 
@@ -57,6 +65,43 @@ const PAUSE_SECONDS = 6
 export function settle(): void {
   spawnSync('sync')
   spawnSync('sleep', [String(PAUSE_SECONDS)])
+}
+
+/**
+ * How the machine's memory is when a tool's turn comes, the same for each: `fresh`, nothing cached but what the
+ * tool reads, as after a start; `used`, the page cache full of other files, as after days of work. On a virtual
+ * machine that gives free memory back to its host the first costs 2.5 s a GB of new pages.
+ */
+export const MEMORY_STATES = ['fresh', 'used'] as const
+export type MemoryState = (typeof MEMORY_STATES)[number]
+
+const DROP_CACHES = '/proc/sys/vm/drop_caches'
+
+/** Why a state cannot be had here, or undefined. */
+export function memorySkipReason(state: MemoryState): string | undefined {
+  if (state === 'used') return undefined
+  try {
+    accessSync(DROP_CACHES, constants.W_OK)
+    return undefined
+  } catch {
+    return `${DROP_CACHES} may not be written (root may)`
+  }
+}
+
+/** @param folder where a file without blocks may stand whose pages fill the cache */
+export function setMemory(state: MemoryState, folder: string): void {
+  spawnSync('sync')
+  if (state === 'fresh') {
+    writeFileSync(DROP_CACHES, '3')
+    return
+  }
+  const filler = join(folder, 'filler')
+  if (!existsSync(filler)) {
+    writeFileSync(filler, '')
+    truncateSync(filler, totalmem())
+  }
+  // Twice: pages that were read once give way to others of their own kind first.
+  for (let i = 0; i < 2; i++) spawnSync('sh', ['-c', 'cat "$1" > /dev/null', 'sh', filler])
 }
 
 export function machineFacts(): string {

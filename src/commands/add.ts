@@ -1,4 +1,5 @@
 import { formatBytes, formatDuration, plural, printableLine } from '../base/index.ts'
+import { tightenHeaps } from '../io/index.ts'
 import { type AddReport, openRepository, stageFiles } from '../repo/index.ts'
 import { defineCommand, erase } from './types.ts'
 
@@ -22,6 +23,7 @@ export const command = erase(
     },
     async run(ctx, args): Promise<AddReport & { ms: number }> {
       const startedAt = ctx.now()
+      tightenHeaps()
       await using repo = await openRepository(ctx, ctx.cwd)
       const report = await stageFiles(ctx, repo, ctx.cwd, args._['paths'] ?? [], {
         force: args.force === true,

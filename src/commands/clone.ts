@@ -33,7 +33,6 @@ export const command = erase(
       'no-data': { type: 'boolean', describe: 'History only, no bytes of files and no work tree' },
     },
     async run(ctx, args) {
-      // A hundred thousand small objects at a time: without this the heap doubles before it is collected.
       tightenHeaps()
       const url = lastingUrl(args._['url']?.[0] ?? '', ctx.cwd)
       const folder = resolve(ctx.cwd, args._['folder']?.[0] ?? folderOfUrl(url, ctx.cwd))

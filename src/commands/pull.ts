@@ -33,7 +33,6 @@ export const command = erase(
       },
     },
     async run(ctx, args) {
-      // A hundred thousand small objects at a time: without this the heap doubles before it is collected.
       tightenHeaps()
       await using repo = await openRepository(ctx, ctx.cwd)
       const remote = await openRemote(ctx, repo, args._['remote']?.[0])

@@ -1,4 +1,5 @@
 import { CxvError, formatBytes, plural } from '../base/index.ts'
+import { tightenHeaps } from '../io/index.ts'
 import { openRepository } from '../repo/index.ts'
 import { openRemote, push } from '../sync/index.ts'
 import { shortRefName } from '../history/index.ts'
@@ -42,6 +43,7 @@ export const command = erase(
       if (args.all === true && branches.length > 0) {
         throw new CxvError('USAGE', 'either --all or names of branches')
       }
+      tightenHeaps()
       await using repo = await openRepository(ctx, ctx.cwd)
       const remote = await openRemote(ctx, repo, args._['remote']?.[0])
       try {

@@ -1,6 +1,6 @@
 import { type ContentId, type Context, toHex } from '../base/index.ts'
 import { decodeTable } from '../format/index.ts'
-import { sizeIfAny, startWorker, tightenHeaps, usefulThreads } from '../io/index.ts'
+import { sizeIfAny, startWorker, usefulThreads } from '../io/index.ts'
 import { type AddDesk, createAddDesk } from './add-desk.ts'
 import {
   type AdderSetup,
@@ -73,7 +73,6 @@ export async function* addFiles(
   const count = feed.threads()
   if (count === undefined) return
   const desk = createAddDesk(index)
-  const restoreHeaps = tightenHeaps()
   const stop = new Int32Array(new SharedArrayBuffer(4))
   const states: ThreadState[] = []
   const runs = new Map<number, Run>()
@@ -171,7 +170,6 @@ export async function* addFiles(
     ctx.signal.removeEventListener('abort', onAbort)
     Atomics.store(stop, 0, 1)
     await Promise.all(states.map((state) => state.thread.stop()))
-    restoreHeaps()
   }
 }
 

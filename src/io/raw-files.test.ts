@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { existsSync, readFileSync, statSync, symlinkSync } from 'node:fs'
+import fs, { existsSync, readFileSync, statSync, symlinkSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { tempFolder } from '../../test/helpers/temp.ts'
 import { closeFile, createFrom, createUncached } from './raw-files.ts'
@@ -63,5 +64,58 @@ for (const [name, create] of Object.entries(ways)) {
     }
     assert.throws(() => create(path, 0o666, pieces()), /no more/)
     assert.ok(!existsSync(path))
+  })
+}
+
+/** Direct I/O as a file system refuses it that makes the file first, or at the nth write. */
+function refusing(t: TestContext, { atOpen, atWrite }: { atOpen?: true; atWrite?: number }): void {
+  const { openSync, writeSync } = fs
+  const direct = new Set<number>()
+  let writes = 0
+  const refused = (): Error => Object.assign(new Error('EINVAL'), { code: 'EINVAL' })
+  t.mock.method(fs, 'openSync', (path: string, flags: string | number, mode?: number) => {
+    const fd = openSync(path, flags, mode)
+    if (typeof flags !== 'number' || (flags & fs.constants.O_DIRECT) === 0) return fd
+    if (atOpen === true) {
+      fs.closeSync(fd)
+      throw refused()
+    }
+    direct.add(fd)
+    return fd
+  })
+  t.mock.method(fs, 'writeSync', (fd: number, ...rest: [Uint8Array, number, number, number]) => {
+    if (direct.has(fd) && writes++ === atWrite) {
+      // Some of it may have got there.
+      writeSync(fd, rest[0], rest[1], BLOCK, rest[3])
+      throw refused()
+    }
+    return writeSync(fd, ...rest)
+  })
+  syncBuiltinESMExports()
+  t.after(() => {
+    t.mock.restoreAll()
+    syncBuiltinESMExports()
+  })
+}
+
+const skip = fs.constants.O_DIRECT === undefined ? 'no direct I/O on this system' : false
+const refusals: Readonly<Record<string, Parameters<typeof refusing>[1]>> = {
+  'at opening': { atOpen: true },
+  'at the first write': { atWrite: 0 },
+  'at the second': { atWrite: 1 },
+  'at the last': { atWrite: 2 },
+}
+
+for (const [when, refusal] of Object.entries(refusals)) {
+  test(`direct I/O that is refused ${when} is gone on with through the cache`, { skip }, (t) => {
+    const folder = tempFolder(t)
+    refusing(t, refusal)
+    for (const mode of [0o444, 0o755]) {
+      const path = join(folder, `${mode}`)
+      const bytes = firstBytes(2 * STAGING + 1234)
+      closeFile(createUncached(path, mode, [bytes.subarray(0, 5), bytes.subarray(5)]))
+      assert.ok(readFileSync(path).equals(bytes))
+      assert.equal(statSync(path).mode & 0o777, mode)
+    }
   })
 }

@@ -92,6 +92,8 @@ interface AlignedMemory {
   }
 }
 const STAGING_PAGES = 64
+/** On a disk that is nearly full, or of smaller blocks: the page cache can write the rest, or tells why not. */
+const SMALL_WRITE = { code: 'EINVAL' }
 let staging: Uint8Array | undefined
 
 /**
@@ -118,18 +120,40 @@ export function createUncached(path: string, mode: number, pieces: Iterable<Uint
     if (at % BLOCK !== 0) fs.ftruncateSync(fd, at)
     return fd
   } catch (error) {
-    if (fd !== undefined) {
-      fs.closeSync(fd)
-      fs.rmSync(path, { force: true })
-    }
-    // Some file systems refuse at opening, some at the first write; every other failure is one of the disk's.
-    if (systemCode(error) !== 'EINVAL' || at > 0) throw error
+    if (fd !== undefined) fs.closeSync(fd)
+    const refused = systemCode(error) === 'EINVAL'
+    if (fd !== undefined && !refused) fs.rmSync(path, { force: true })
+    if (!refused) throw error
   }
   const rest = function* (): Generator<Uint8Array> {
     if (block.done !== true) yield block.value
     yield* blocks
   }
-  return createFrom(path, mode, rest())
+  return at === 0 ? createInstead(path, mode, rest()) : appendFrom(path, at, rest())
+}
+
+/** Some file systems refuse direct I/O at opening, and leave the file that they made. */
+function createInstead(path: string, mode: number, pieces: Iterable<Uint8Array>): number {
+  fs.rmSync(path, { force: true })
+  return createFrom(path, mode, pieces)
+}
+
+/** Goes on behind byte `at` through the page cache: the disk's block may be larger than ours. */
+function appendFrom(path: string, at: number, pieces: Iterable<Uint8Array>): number {
+  let fd: number | undefined
+  try {
+    const { mode } = fs.statSync(path)
+    fs.chmodSync(path, mode | 0o200)
+    fd = fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_APPEND)
+    fs.fchmodSync(fd, mode & 0o7777)
+    fs.ftruncateSync(fd, at)
+    for (const piece of pieces) writeAll(fd, piece)
+    return fd
+  } catch (error) {
+    if (fd !== undefined) fs.closeSync(fd)
+    fs.rmSync(path, { force: true })
+    throw error
+  }
 }
 
 /** The same bytes in aligned memory, which is filled again for each: all but the last are whole blocks. */
@@ -158,7 +182,7 @@ function writeBlock(fd: number, { buffer, length }: Uint8Array, position: number
     const written = fs.writeSync(fd, new Uint8Array(buffer), at, all - at, position + at)
     // A short write ends where it may; the next one must begin at a block.
     const whole = written - (written % BLOCK)
-    if (whole === 0) throw new Error('direct I/O wrote less than a block')
+    if (whole === 0) throw Object.assign(new Error('less than a block was written'), SMALL_WRITE)
     at += whole
   }
 }

@@ -94,7 +94,13 @@ export function createWorkFileWriter(temporaries: string): WorkFileWriter {
     linkOrCopy(temporary, copy)
     removeQuick(temporary)
     const copied = openToRead(copy)
-    renameQuick(copy, path)
+    try {
+      renameQuick(copy, path)
+    } catch (error) {
+      closeFile(copied)
+      removeQuick(copy)
+      throw error
+    }
     closeFile(fd)
     return copied
   }
@@ -107,8 +113,10 @@ export function createWorkFileWriter(temporaries: string): WorkFileWriter {
       let fd: number | undefined
       try {
         fd = create(temporary, mode, wholeId === undefined ? pieces : checked(pieces, wholeId))
+        // Of before it had its name: what another program does to it from then on changes these.
+        const { size, mtimeNs } = factsOfOpen(fd)
         fd = publish(fd, temporary, path)
-        const { size, mtimeNs, ctimeNs, ino, dev } = factsOfOpen(fd)
+        const { ctimeNs, ino, dev } = factsOfOpen(fd)
         return { size, mtimeNs, ctimeNs, ino, dev, executable }
       } catch (error) {
         if (fd !== undefined) removeQuick(temporary)

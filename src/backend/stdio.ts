@@ -328,6 +328,7 @@ const PASSED_ON: ReadonlySet<string> = new Set<ErrorCode>([
   'PRECONDITION_FAILED',
   'REMOTE_CORRUPT',
   'REMOTE_INVALID',
+  'REMOTE_READ_ONLY',
   'REPO_LOCKED',
   'TOO_LARGE',
   'NO_SPACE',

@@ -168,7 +168,7 @@ export async function checkRemote(
       for (const key of ['a', 'b']) await backend.delete(prefix + key)
     }
   }
-  const ok = backend.caps.compareAndSwap && steps.every((step) => step.ok)
+  const ok = backend.caps.write && backend.caps.compareAndSwap && steps.every((step) => step.ok)
   const detail = ok ? 'can be pushed to' : 'cannot be pushed to'
   steps.push({ step: 'compare and swap', ok, detail })
   return {

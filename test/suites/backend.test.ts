@@ -107,3 +107,17 @@ void test('a request that is made again tells only of bytes that no attempt befo
   await backend.put('k', new Uint8Array(100), { onBytes: (bytes) => told.push(bytes) })
   assert.deepEqual(told, [60, 40])
 })
+
+test('a folder that may not be written is REMOTE_READ_ONLY, here and at the other end of a pipe', async () => {
+  // Not even root makes folders there.
+  const folder = '/sys/cxv-remote'
+  const ctx = testContext()
+  const piped = await pipedBackend(ctx, folder)
+  for (const backend of [openFolder(ctx, folder), piped]) {
+    await assert.rejects(backend.put('a', new Uint8Array(1), { ifMatch: null }), {
+      code: 'REMOTE_READ_ONLY',
+    })
+    assert.equal(await backend.get('a'), undefined)
+    await backend.close()
+  }
+})

@@ -10,11 +10,11 @@ import {
 import { lstatIfAny } from '../io/index.ts'
 import type { AddedFile, FileToAdd } from '../store/types.ts'
 import { openIgnoreRules, parentOf } from './ignore.ts'
-import { foldersOf, nameProblem, type ScannedFile, scanWorkTree } from './scan.ts'
+import { foldersOf, type ScannedFile, scanWorkTree } from './scan.ts'
 import { openClashes, readStage, stageChange, unstageChange } from './stage.ts'
 import { readStatCache, type StatCache, statChange } from './stat-cache.ts'
 import type { ManifestRow, Repository } from './types.ts'
-import { statOf } from './walk.ts'
+import { nameProblem, statOf } from './walk.ts'
 
 export interface AddReport {
   /** Files looked at. */
@@ -187,7 +187,7 @@ async function expandArguments(
   }
   for (const word of given) {
     const path = repo.toRepoPath(cwd, word)
-    const problem = path === '' ? undefined : nameProblem(path)
+    const problem = path === '' || tracked.has(path) ? undefined : nameProblem(repo.root, path)
     if (problem !== undefined) {
       throw new CxvError('PATH_UNSUPPORTED', `${path} cannot be tracked: it ${problem}`, {
         hint: 'rename it, or give a path of your data',
@@ -216,7 +216,7 @@ async function expandArguments(
     else if (/[*?[\]{}]/.test(word)) {
       for (const match of await matchPattern(repo, path)) {
         const facts = statOf(join(repo.root, match))
-        if (nameProblem(match) !== undefined) skipped.push({ path: match, why: 'name' })
+        if (nameProblem(repo.root, match) !== undefined) skipped.push({ path: match, why: 'name' })
         else if (facts !== undefined) files.set(match, { path: match, stat: facts })
       }
     } else if (stat !== undefined) refuse(path, 'not a regular file')

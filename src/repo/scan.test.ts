@@ -162,6 +162,9 @@ test('a walk is known again by its digests, and only the same walk', async (t) =
     () => chmodSync(join(root, 'a.png'), 0o755),
     () => writeFileSync(join(root, 'b/new.png'), ''),
     () => writeFileSync(join(root, '.cxvignore'), '*.tmp\n'),
+    // No file that is told of changes with these.
+    () => symlinkSync('a.png', join(root, 'link')),
+    () => writeFileSync(join(root, 'b/y.tmp'), ''),
     () => rmSync(join(root, 'b/new.png')),
     () => renameSync(join(root, 'b/c.png'), join(root, 'b/d.png')),
   ]

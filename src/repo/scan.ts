@@ -5,7 +5,6 @@ import type { StatFacts } from '../store/types.ts'
 import { openIgnoreRules } from './ignore.ts'
 import { decodeFacts, FACTS_BYTES } from './stat-cache.ts'
 import {
-  isUndecodable,
   replay,
   tellFile,
   type WalkBatch,
@@ -200,10 +199,6 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
   }
 }
 
-/** Why a file of this name cannot be tracked, or undefined. */
-export const nameProblem = (path: string): string | undefined =>
-  isUndecodable(path) ? 'is not valid UTF-8' : pathProblem(path)
-
 interface Judge extends WalkSink {
   readonly skipped: { path: string; why: 'symlink' | 'special' | 'name' }[]
   /** Whether something tracked is ignored by the rules. */
@@ -226,7 +221,7 @@ function createJudge(
     hidesTracked: () => hidesTracked,
     hasHiddenFolders: () => hidden.length > 0,
     file(path, facts, at) {
-      if (!tracked.has(path) && nameProblem(path) !== undefined) {
+      if (!tracked.has(path) && pathProblem(path) !== undefined) {
         judge.skipped.push({ path, why: 'name' })
       } else {
         onFile(path, facts, at)

@@ -126,4 +126,13 @@ test('of many files, status reads the manifest again only when something changed
   assert.deepEqual(await look(), { found: ['f6/6 changed'], reads: 1 })
   await tree.commit('other')
   await twice([])
+  // A name that has U+FFFD by right, unlike bytes that are no UTF-8.
+  tree.write({ 'f7/\ufffd': 'replaced' })
+  await twice(['f7/\ufffd untracked'])
+  // Tracked and ignored: the thread does not see it, so nothing is kept.
+  tree.write({ '.cxvignore': 'f7\n' })
+  rmSync(join(root, 'f7/\ufffd'))
+  assert.deepEqual(await look(), { found: ['.cxvignore untracked'], reads: 1 })
+  writeFileSync(join(root, 'f7/7'), '!')
+  assert.deepEqual((await look()).found, ['.cxvignore untracked', 'f7/7 modified'])
 })

@@ -30,6 +30,8 @@ export async function computeStatus(
     head !== undefined && head.files >= AHEAD_FROM_FILES
       ? await compareAhead(ctx, repo, head, under)
       : (await compare(ctx, repo, { head, under, look: lookHere(ctx, repo, head, under) })).status
+  // Another process may have committed while this one waited for the index.
+  if ((await repo.history.head()).commit !== commit) return computeStatus(ctx, repo, options)
   return { branch, commit, ...status, tablesChanged }
 }
 
@@ -61,9 +63,9 @@ async function compareAhead(
     const last = recordable ? await readStatusRecord(cache, of) : undefined
     if (last !== undefined && (await walk.isAs(last.walk))) return { staged: [], ...last.status }
     const look: Look = (options) => walk.finish(options)
-    const { status, hashed } = await compare(ctx, repo, { head, under, look })
+    const { status, isPure } = await compare(ctx, repo, { head, under, look })
     const digests = walk.digests()
-    if (recordable && hashed === 0 && digests !== undefined) {
+    if (recordable && isPure && digests !== undefined) {
       const { unstaged, notCheckedOut, tracked, trackedBytes } = status
       const found = { unstaged, notCheckedOut, tracked, trackedBytes }
       await writeStatusRecord(cache, of, { walk: digests, status: found })
@@ -74,7 +76,7 @@ async function compareAhead(
   }
 }
 
-/** @returns also how many files had to be hashed: what is known of them is not all in their facts */
+/** @returns also whether the commit and what the walk met decide it: nothing is staged, no file was read */
 async function compare(
   ctx: Context,
   repo: Repository,
@@ -83,7 +85,7 @@ async function compare(
     under,
     look,
   }: { readonly head: DatasetCommit | undefined; readonly under: string; readonly look: Look },
-): Promise<{ readonly status: Differences; readonly hashed: number }> {
+): Promise<{ readonly status: Differences; readonly isPure: boolean }> {
   const store = await repo.store()
   const headRows = await repo.history.manifest(head?.id ?? null, { asWritten: true, ctx })
   const stage = await readStage(store.cache)
@@ -129,7 +131,7 @@ async function compare(
   unstaged.sort((a, b) => (a.path < b.path ? -1 : 1))
   const trackedBytes = rows.reduce((sum, row) => sum + row.size, 0)
   const status = { staged, unstaged, notCheckedOut, tracked: rows.length, trackedBytes }
-  return { status, hashed: doubtful.length }
+  return { status, isPure: stage.size === 0 && doubtful.length === 0 }
 }
 
 function stagedAgainst(

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
+import { pathProblem } from '../format/index.ts'
 import { type FolderMember, HIDDEN_TEMPORARY, lstatIfAny, readFolder } from '../io/index.ts'
 import type { StatFacts } from '../store/types.ts'
 import { type IgnoreRules, isReserved, RULES_FILE } from './ignore.ts'
@@ -51,7 +52,7 @@ export async function walkFolder(
       const path = folder === '' ? name : `${folder}/${name}`
       if (!force && rules.ignores(path, kind === 'folder')) {
         if (!reserved) sink.hidden(path, kind)
-      } else if (reserved || isUndecodable(name)) sink.reserved(path)
+      } else if (reserved || isUndecodable(root, path)) sink.reserved(path)
       else if (kind === 'folder') await visit(path)
       else if (kind === 'symlink') sink.link(path)
       else if (kind === 'other') sink.special(path)
@@ -71,8 +72,13 @@ export async function walkFolder(
 const isLeftover = (name: string): boolean =>
   name.startsWith('.cxv-') && HIDDEN_TEMPORARY.test(name)
 
-/** Node shows bytes that are no UTF-8 as U+FFFD; under such a name nothing can be opened. */
-export const isUndecodable = (name: string): boolean => name.includes('\ufffd')
+/** Node shows bytes that are no UTF-8 as U+FFFD, which a name may also have: under that, nothing is found. */
+const isUndecodable = (root: string, path: string): boolean =>
+  path.includes('\ufffd') && lstatIfAny(`${root}/${path}`) === undefined
+
+/** Why a file of this name cannot be tracked, or undefined. */
+export const nameProblem = (root: string, path: string): string | undefined =>
+  isUndecodable(root, path) ? 'is not valid UTF-8' : pathProblem(path)
 
 const scratch = new Uint8Array(FACTS_BYTES)
 

@@ -49,8 +49,8 @@ const remove = (folders: readonly string[]): void => {
 }
 
 const MEMORY_WORDS: Readonly<Record<MemoryState, string>> = {
-  fresh: "fresh before each tool's turn (caches dropped)",
-  used: "full of other files before each tool's turn",
+  used: "full of another file's pages before each tool's turn",
+  dropped: "emptied of cached pages before each tool's turn",
 }
 
 /** By tool, by step, one for each round. */
@@ -233,7 +233,7 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
       peers: { type: 'string' },
       rounds: { type: 'string', default: '1' },
       scale: { type: 'string', default: '1' },
-      memory: { type: 'string', default: 'fresh' },
+      memory: { type: 'string', default: 'used' },
       keep: { type: 'boolean', default: false },
     },
   })
@@ -249,7 +249,7 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
   }
   const noMemory = memorySkipReason(memory)
   if (noMemory !== undefined) {
-    say(`skipped: ${noMemory}; --memory used needs no rights`)
+    say(`skipped: ${noMemory}`)
     return 2
   }
   const scale = Number(values.scale)
@@ -308,7 +308,7 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
       '',
     ].join('\n')
     say(text)
-    if (scale === 1 && wanted === undefined && values.set === undefined && memory === 'fresh') {
+    if (scale === 1 && wanted === undefined && values.set === undefined && memory === 'used') {
       mkdirSync(join(ROOT, 'docs', 'bench'), { recursive: true })
       writeFileSync(join(ROOT, 'docs', 'bench', 'add.md'), text)
       const record = {

@@ -68,11 +68,11 @@ export function settle(): void {
 }
 
 /**
- * How the machine's memory is when a tool's turn comes, the same for each: `fresh`, nothing cached but what the
- * tool reads, as after a start; `used`, the page cache full of other files, as after days of work. On a virtual
- * machine that gives free memory back to its host the first costs 2.5 s a GB of new pages.
+ * How the machine's memory is when a tool's turn comes. `used`: the page cache is full of another file, as after
+ * days of work, so every new page takes the place of an old one. `dropped`: nothing is cached. A virtual machine
+ * may have given free pages back to its host, and pays up to 2.5 s a GB for them: who pays, chance decides.
  */
-export const MEMORY_STATES = ['fresh', 'used'] as const
+export const MEMORY_STATES = ['used', 'dropped'] as const
 export type MemoryState = (typeof MEMORY_STATES)[number]
 
 const DROP_CACHES = '/proc/sys/vm/drop_caches'
@@ -91,7 +91,7 @@ export function memorySkipReason(state: MemoryState): string | undefined {
 /** @param folder where a file without blocks may stand whose pages fill the cache */
 export function setMemory(state: MemoryState, folder: string): void {
   spawnSync('sync')
-  if (state === 'fresh') {
+  if (state === 'dropped') {
     writeFileSync(DROP_CACHES, '3')
     return
   }

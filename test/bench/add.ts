@@ -148,7 +148,9 @@ function budgets(set: SetName, all: Results): readonly Budget[] {
     return m?.ok === true ? m.seconds : NaN
   }
   const ratio = (step: Step, tool: string): number => seconds('cxv', step) / seconds(tool, step)
-  const startUp = measure([...CXV, 'ls', '--help'], tmpdir()).seconds
+  // The least of three: the first reads modules that the peers' files drove out of the cache.
+  const starts = [1, 2, 3].map(() => measure([...CXV, 'ls', '--help'], tmpdir()).seconds)
+  const startUp = Math.min(...starts)
   const peak = Math.max(...[...(all.get('cxv')?.values() ?? [])].flat().map((m) => m.peakMiB))
   const clone = {
     what: 'clone with checkout / DVC',

@@ -11,7 +11,7 @@ import {
 import { type PinResolution, resolvePin } from '../dataset/index.ts'
 import { parseTrainConfig } from '../format/index.ts'
 import type { TrainConfig } from '../format/types.ts'
-import { readFileIfAny } from '../io/index.ts'
+import { readFileIfAny, tightenHeaps } from '../io/index.ts'
 import { computeStatus, hashFile } from '../repo/index.ts'
 import type { ManifestRow, Repository } from '../repo/types.ts'
 import type { CommandContext } from './types.ts'
@@ -176,6 +176,7 @@ async function snapshotWorkTree(
     const store = await repo.store()
     const fresh = new Map<string, ManifestRow>()
     const files = modified.map(({ path }) => ({ path, absolutePath: resolve(repo.root, path) }))
+    tightenHeaps()
     for await (const batch of store.addFiles(files)) {
       for (const file of batch) {
         if (file.status === 'failed') throw stillWritten(file.path, file.message)

@@ -214,7 +214,9 @@ export function lstatIfAny(path: string): BigIntStats | undefined {
   try {
     return fs.lstatSync(path, { bigint: true, throwIfNoEntry: false })
   } catch (error) {
-    if (systemCode(error) === 'ENOTDIR') return undefined
+    // A name that is too long names nothing; bytes that are no UTF-8 grow threefold when they are decoded.
+    const code = systemCode(error)
+    if (code === 'ENOTDIR' || code === 'ENAMETOOLONG') return undefined
     throw fileSystemError(error, path)
   }
 }

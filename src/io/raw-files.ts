@@ -110,18 +110,21 @@ export function createUncached(path: string, mode: number, pieces: Iterable<Uint
   let block = blocks.next()
   let fd: number | undefined
   let at = 0
+  let failing: 'disk' | 'pieces' = 'disk'
   try {
     fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | direct, mode)
     while (block.done !== true) {
       writeBlock(fd, block.value, at)
       at += block.value.length
+      failing = 'pieces'
       block = blocks.next()
+      failing = 'disk'
     }
     if (at % BLOCK !== 0) fs.ftruncateSync(fd, at)
     return fd
   } catch (error) {
     if (fd !== undefined) fs.closeSync(fd)
-    const refused = systemCode(error) === 'EINVAL'
+    const refused = failing === 'disk' && systemCode(error) === 'EINVAL'
     if (fd !== undefined && !refused) fs.rmSync(path, { force: true })
     if (!refused) throw error
   }

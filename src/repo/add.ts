@@ -7,6 +7,7 @@ import {
   printable,
   startTask,
 } from '../base/index.ts'
+import { pathProblem } from '../format/index.ts'
 import { lstatIfAny } from '../io/index.ts'
 import type { AddedFile, FileToAdd } from '../store/types.ts'
 import { openIgnoreRules, parentOf } from './ignore.ts'
@@ -187,13 +188,8 @@ async function expandArguments(
   }
   for (const word of given) {
     const path = repo.toRepoPath(cwd, word)
-    const problem = path === '' || tracked.has(path) ? undefined : nameProblem(repo.root, path)
-    if (problem !== undefined) {
-      throw new CxvError('PATH_UNSUPPORTED', `${path} cannot be tracked: it ${problem}`, {
-        hint: 'rename it, or give a path of your data',
-        data: { path },
-      })
-    }
+    const problem = path === '' ? undefined : pathProblem(path)
+    if (problem !== undefined) throw cannotBeTracked(path, problem)
     refuseLinks(repo.root, path)
     const stat = lstatIfAny(join(repo.root, path))
     if (stat?.isDirectory() === true) await takeFolder(path)
@@ -220,7 +216,10 @@ async function expandArguments(
         else if (facts !== undefined) files.set(match, { path: match, stat: facts })
       }
     } else if (stat !== undefined) refuse(path, 'not a regular file')
-    else throw noSuchPath(word, tracked)
+    else {
+      const undecoded = nameProblem(repo.root, path)
+      throw undecoded === undefined ? noSuchPath(word, tracked) : cannotBeTracked(path, undecoded)
+    }
   }
   // A file that became a folder while the arguments were gone through: one look saw each.
   for (const folder of foldersOf(files.keys())) files.delete(folder)
@@ -276,6 +275,12 @@ export function refuseLinks(root: string, path: string, seen = new Set<string>()
     }
   }
 }
+
+const cannotBeTracked = (path: string, problem: string): CxvError =>
+  new CxvError('PATH_UNSUPPORTED', `${path} cannot be tracked: it ${problem}`, {
+    hint: 'rename it, or give a path of your data',
+    data: { path },
+  })
 
 function noSuchPath(word: string, tracked: ReadonlySet<string>): CxvError {
   const near = nearest(word, [...tracked].slice(0, 10_000))

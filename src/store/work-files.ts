@@ -15,6 +15,7 @@ import {
   namesIn,
   openToRead,
   processAlive,
+  type ReadFacts,
   removePath,
   removeQuick,
   renameQuick,
@@ -61,6 +62,11 @@ function* checked(pieces: Iterable<Uint8Array>, wholeId: string): Generator<Uint
   }
 }
 
+interface Published {
+  readonly fd: number
+  readonly before: ReadFacts
+}
+
 /**
  * @param temporaries folder for files on their way, made when it is needed: a kill leaves no name in the
  * work tree that is not the user's. Where a folder of the work tree is on another file system, there is no
@@ -78,12 +84,16 @@ export function createWorkFileWriter(temporaries: string): WorkFileWriter {
     return temporaryBeside(`${temporaries}/${threadName()}`)
   }
 
-  /** @returns the descriptor of the file as it is now under its name; the one given is closed if it is another */
-  function publish(fd: number, temporary: string, path: string): number {
+  /**
+   * @returns the descriptor of the file as it is now under its name, the one given being closed if it is another;
+   * and facts of before it had its name: what another program does to it from then on changes them
+   */
+  function publish(fd: number, temporary: string, path: string): Published {
     crashPoint('write')
+    const before = factsOfOpen(fd)
     try {
       renameQuick(temporary, path)
-      return fd
+      return { fd, before }
     } catch (error) {
       if (systemCode(error) !== 'EXDEV') throw error
     }
@@ -94,6 +104,7 @@ export function createWorkFileWriter(temporaries: string): WorkFileWriter {
     linkOrCopy(temporary, copy)
     removeQuick(temporary)
     const copied = openToRead(copy)
+    const ofCopy = factsOfOpen(copied)
     try {
       renameQuick(copy, path)
     } catch (error) {
@@ -102,7 +113,7 @@ export function createWorkFileWriter(temporaries: string): WorkFileWriter {
       throw error
     }
     closeFile(fd)
-    return copied
+    return { fd: copied, before: ofCopy }
   }
 
   return {
@@ -113,9 +124,10 @@ export function createWorkFileWriter(temporaries: string): WorkFileWriter {
       let fd: number | undefined
       try {
         fd = create(temporary, mode, wholeId === undefined ? pieces : checked(pieces, wholeId))
-        // Of before it had its name: what another program does to it from then on changes these.
-        const { size, mtimeNs } = factsOfOpen(fd)
-        fd = publish(fd, temporary, path)
+        const published = publish(fd, temporary, path)
+        fd = published.fd
+        const { size, mtimeNs } = published.before
+        // A rename sets it.
         const { ctimeNs, ino, dev } = factsOfOpen(fd)
         return { size, mtimeNs, ctimeNs, ino, dev, executable }
       } catch (error) {

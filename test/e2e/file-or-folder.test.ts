@@ -261,12 +261,22 @@ test('what is no file is refused by its own name, left out of a folder, and alwa
     assert.match(stdout, why)
     assert.match(stdout, /of 1 file /)
   }
+  // So many that their U+FFFD are longer than a name may be.
+  writeFileSync(Buffer.concat([Buffer.from(`${images}/z`), Buffer.alloc(90, 0xe4)]), 'x')
   const report = await s.ada.json(s.work, 'add', 'images')
   assert.deepEqual(at(report, 'skipped'), [
     { path: 'images/f\ufffdr', why: 'name' },
     { path: 'images/link', why: 'symlink' },
     { path: 'images/pipe', why: 'special' },
     { path: 'images/r\ufffdntgen.png', why: 'name' },
+    { path: `images/z${'\ufffd'.repeat(90)}`, why: 'name' },
   ])
   assert.deepEqual(at(report, 'failed'), [])
+  // A name that has U+FFFD by right is as any other: tracked, and staged as removed when its folder is gone.
+  s.write({ 'f\ufffd/x': 'x' })
+  await s.ada.ok(s.work, 'add', 'f\ufffd')
+  await s.ada.ok(s.work, 'add', 'f\ufffd/*')
+  await s.ada.ok(s.work, 'commit', '-m', 'by right')
+  rmSync(join(s.work, 'f\ufffd'), { recursive: true })
+  assert.equal(at(await s.ada.json(s.work, 'add', 'f\ufffd'), 'removed'), 1)
 })

@@ -9,12 +9,12 @@ import {
   plural,
   toHex,
 } from '../base/index.ts'
-import { frameLength, type ObjectKind } from '../format/index.ts'
+import { frameLength, type ObjectKind, type PackEntry } from '../format/index.ts'
 import { addFiles } from './add.ts'
 import { createContentReader, type Layout, layOut, type Lookup } from './contents.ts'
 import { createPackImporter } from './import.ts'
 import { importFrames, putBytes } from './ingest.ts'
-import type { ChunkIndex } from './level-index.ts'
+import type { ChunkIndex, PackRow } from './level-index.ts'
 import { materialise } from './materialise.ts'
 import type { WorkFolders } from './materialiser.ts'
 import { createPackFiles, readPackTable } from './pack-files.ts'
@@ -124,25 +124,11 @@ async function findElsewhere(
   id: Uint8Array,
   tried: readonly Locator[],
 ): Promise<Locator | undefined> {
-  for (const row of index.packs().values()) {
-    let entries
-    try {
-      entries = readPackTable(packPath(packs, row.id), row.sizeBytes).entries
-    } catch {
-      continue
-    }
-    for (const entry of entries) {
-      if (entry.kind !== kind || !equalBytes(entry.id, id)) continue
-      const at: Locator = {
-        pack: row.id,
-        offset: entry.offset,
-        length: frameLength(entry),
-        plainLength: entry.plainLength,
-      }
-      if (tried.some((t) => t.pack === at.pack && t.offset === at.offset)) continue
-      await index.repoint(kind, id, at)
-      return at
-    }
+  for (const { entry, at } of framesOf(packs, index.packs().values(), kind)) {
+    if (!equalBytes(entry.id, id)) continue
+    if (tried.some((t) => t.pack === at.pack && t.offset === at.offset)) continue
+    await index.repoint(kind, id, at)
+    return at
   }
   return undefined
 }
@@ -154,8 +140,18 @@ function findRecipes(
   ids: readonly Uint8Array[],
 ): Map<string, Locator[]> {
   const found = new Map<string, Locator[]>(ids.map((id) => [toHex(id), []]))
-  for (const row of index.packs().values()) {
-    if (row.recipes === 0) continue
+  const rows = [...index.packs().values()].filter((row) => row.recipes > 0)
+  for (const { entry, at } of framesOf(packs, rows, 'recipe')) found.get(toHex(entry.id))?.push(at)
+  return found
+}
+
+/** The frames of one kind by the packs' own tables; packs that cannot be read are passed over. */
+function* framesOf(
+  packs: string,
+  rows: Iterable<PackRow>,
+  kind: ObjectKind,
+): Generator<{ readonly entry: PackEntry; readonly at: Locator }> {
+  for (const row of rows) {
     let entries
     try {
       entries = readPackTable(packPath(packs, row.id), row.sizeBytes).entries
@@ -163,14 +159,11 @@ function findRecipes(
       continue
     }
     for (const entry of entries) {
-      if (entry.kind !== 'recipe') continue
+      if (entry.kind !== kind) continue
       const { offset, plainLength } = entry
-      found
-        .get(toHex(entry.id))
-        ?.push({ pack: row.id, offset, length: frameLength(entry), plainLength })
+      yield { entry, at: { pack: row.id, offset, length: frameLength(entry), plainLength } }
     }
   }
-  return found
 }
 
 /** Holds locators and pack descriptors, nothing of LevelDB. */

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { canonicalJson, type Context, startTask } from '../base/index.ts'
 import type { DatasetCommit, ManifestRow } from '../history/types.ts'
 import { hashFile } from './hash.ts'
-import { type ScannedFile, walkAhead, walkWorkTree } from './scan.ts'
+import { type ScannedFile, type WalkAhead, walkAhead, walkWorkTree } from './scan.ts'
 import { applyStage, readStage } from './stage.ts'
 import { decodeFacts, isExecutable, readRowStats, sizeOf, statChange } from './stat-cache.ts'
 import { readStatusRecord, writeStatusRecord } from './status-record.ts'
@@ -24,76 +24,83 @@ export async function computeStatus(
   const { branch, commit } = await repo.history.head()
   const head = commit === null ? undefined : await repo.history.read(commit)
   const under = options.under ?? ''
-  const { tables } = await repo.config()
-  const tablesChanged = canonicalJson(head?.tables ?? []) !== canonicalJson(tables)
-  const status =
-    head !== undefined && head.files >= AHEAD_FROM_FILES
-      ? await compareAhead(ctx, repo, head, under)
-      : (await compare(ctx, repo, { head, under, look: lookHere(ctx, repo, head, under) })).status
-  // Another process may have committed while this one waited for the index.
-  if ((await repo.history.head()).commit !== commit) return computeStatus(ctx, repo, options)
-  return { branch, commit, ...status, tablesChanged }
+  const expected = under === '' ? head?.files : undefined
+  const ahead =
+    (head?.files ?? 0) >= AHEAD_FROM_FILES ? walkAhead(ctx, repo.root, under, expected) : undefined
+  try {
+    const { cache } = await repo.store()
+    // Another process may have committed while this one waited for the index.
+    if ((await repo.history.head()).commit !== commit)
+      return await computeStatus(ctx, repo, options)
+    const { tables, partial = false } = await repo.config()
+    const tablesChanged = canonicalJson(head?.tables ?? []) !== canonicalJson(tables)
+    const basis: Basis = { head, stage: await readStage(cache), partial, under }
+    const status =
+      ahead === undefined
+        ? await compare(ctx, repo, basis, (walk) =>
+            walkWorkTree(ctx, repo.root, under, { ...walk, expected }),
+          )
+        : await compareAhead(ctx, repo, basis, ahead)
+    return { branch, commit, ...status.found, tablesChanged }
+  } finally {
+    await ahead?.stop()
+  }
 }
 
 type Look = (walk: Parameters<typeof walkWorkTree>[3]) => ReturnType<typeof walkWorkTree>
 
-const expectedFiles = (head: DatasetCommit | undefined, under: string): number | undefined =>
-  under === '' ? head?.files : undefined
+/** What the work tree is compared with, and where. */
+interface Basis {
+  readonly head: DatasetCommit | undefined
+  readonly stage: Awaited<ReturnType<typeof readStage>>
+  /** @see RepoConfig.partial */
+  readonly partial: boolean
+  readonly under: string
+}
 
-const lookHere =
-  (ctx: Context, repo: Repository, head: DatasetCommit | undefined, under: string): Look =>
-  (walk) =>
-    walkWorkTree(ctx, repo.root, under, { ...walk, expected: expectedFiles(head, under) })
+interface Compared {
+  readonly found: Omit<Status, 'branch' | 'commit' | 'tablesChanged'>
+  /** The commit and what the walk met decide it: nothing is staged, no file was read. */
+  readonly isPure: boolean
+}
 
-type Differences = Omit<Status, 'branch' | 'commit' | 'tablesChanged'>
-
-/** As `compare`, while a thread walks; and without comparing, if all is as at the last status. */
+/** As `compare`, by a walk on another thread; and without comparing, if all is as at the last status. */
 async function compareAhead(
   ctx: Context,
   repo: Repository,
-  head: DatasetCommit,
-  under: string,
-): Promise<Differences> {
-  const walk = walkAhead(ctx, repo.root, under, expectedFiles(head, under))
-  try {
-    const { cache } = await repo.store()
-    const { partial = false } = await repo.config()
-    const of = { commit: head.id, partial }
-    const recordable = under === '' && (await readStage(cache)).size === 0
-    const last = recordable ? await readStatusRecord(cache, of) : undefined
-    if (last !== undefined && (await walk.isAs(last.walk))) return { staged: [], ...last.status }
-    const look: Look = (options) => walk.finish(options)
-    const { status, isPure } = await compare(ctx, repo, { head, under, look })
-    const digests = walk.digests()
-    if (recordable && isPure && digests !== undefined) {
-      const { unstaged, notCheckedOut, tracked, trackedBytes } = status
-      const found = { unstaged, notCheckedOut, tracked, trackedBytes }
-      await writeStatusRecord(cache, of, { walk: digests, status: found })
-    }
-    return status
-  } finally {
-    await walk.stop()
+  basis: Basis,
+  walk: WalkAhead,
+): Promise<Pick<Compared, 'found'>> {
+  const { head, stage, partial, under } = basis
+  const { cache } = await repo.store()
+  const of =
+    head === undefined || under !== '' || stage.size > 0 ? undefined : { commit: head.id, partial }
+  const last = of && (await readStatusRecord(cache, of))
+  if (last !== undefined && (await walk.isAs(last.walk))) {
+    return { found: { staged: [], ...last.status } }
   }
+  const { found, isPure } = await compare(ctx, repo, basis, (options) => walk.finish(options))
+  const digests = walk.digests()
+  if (of !== undefined && isPure && digests !== undefined) {
+    const { unstaged, notCheckedOut, tracked, trackedBytes } = found
+    const status = { unstaged, notCheckedOut, tracked, trackedBytes }
+    await writeStatusRecord(cache, of, { walk: digests, status })
+  }
+  return { found }
 }
 
-/** @returns also whether the commit and what the walk met decide it: nothing is staged, no file was read */
 async function compare(
   ctx: Context,
   repo: Repository,
-  {
-    head,
-    under,
-    look,
-  }: { readonly head: DatasetCommit | undefined; readonly under: string; readonly look: Look },
-): Promise<{ readonly status: Differences; readonly isPure: boolean }> {
+  { head, stage, partial, under }: Basis,
+  look: Look,
+): Promise<Compared> {
   const store = await repo.store()
   const headRows = await repo.history.manifest(head?.id ?? null, { asWritten: true, ctx })
-  const stage = await readStage(store.cache)
   const rows = applyStage(headRows, stage)
   const places = new Map<string, number>()
   for (const [place, row] of rows.entries()) places.set(row.path, place)
   const onDisk = new Uint8Array(rows.length)
-  const config = await repo.config()
   const staged = stagedAgainst(headRows, stage)
   const unstaged: { path: string; state: WorkTreeState; size: number }[] = []
   const doubtful: { file: ScannedFile; row: ManifestRow }[] = []
@@ -125,13 +132,13 @@ async function compare(
     under === '' || path === under || path.startsWith(`${under}/`)
   for (const [place, row] of rows.entries()) {
     if (onDisk[place] === 1 || !inScope(row.path)) continue
-    if (config.partial === true) notCheckedOut++
+    if (partial) notCheckedOut++
     else unstaged.push({ path: row.path, state: 'deleted', size: row.size })
   }
   unstaged.sort((a, b) => (a.path < b.path ? -1 : 1))
   const trackedBytes = rows.reduce((sum, row) => sum + row.size, 0)
-  const status = { staged, unstaged, notCheckedOut, tracked: rows.length, trackedBytes }
-  return { status, isPure: stage.size === 0 && doubtful.length === 0 }
+  const found = { staged, unstaged, notCheckedOut, tracked: rows.length, trackedBytes }
+  return { found, isPure: stage.size === 0 && doubtful.length === 0 }
 }
 
 function stagedAgainst(

@@ -125,8 +125,10 @@ export function createUncached(path: string, mode: number, pieces: Iterable<Uint
   } catch (error) {
     if (fd !== undefined) fs.closeSync(fd)
     const refused = failing === 'disk' && systemCode(error) === 'EINVAL'
-    if (fd !== undefined && !refused) fs.rmSync(path, { force: true })
-    if (!refused) throw error
+    if (!refused) {
+      if (fd !== undefined) fs.rmSync(path, { force: true })
+      throw error
+    }
   }
   const rest = function* (): Generator<Uint8Array> {
     if (block.done !== true) yield block.value

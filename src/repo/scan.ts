@@ -131,6 +131,8 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
     wake()
   }
   const hasFailed = (): boolean => state === 'failed'
+  /** Made before what came is looked at, so that nothing comes unnoticed in between. */
+  const news = (): Promise<void> => new Promise((resolve) => (wake = resolve))
   const task = walkTask(ctx, expected)
   worker.onMessage((raw) => {
     const message = raw as WalkBatch | 'end'
@@ -151,7 +153,7 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
   const hear = async (judge: Judge): Promise<readonly string[]> => {
     const told: string[] = []
     for (;;) {
-      const woken = new Promise<void>((resolve) => (wake = resolve))
+      const woken = news()
       for (const batch of arrived.splice(0)) {
         replay(batch, judge)
         told.push(batch.files)
@@ -164,7 +166,7 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
   return {
     async isAs(known) {
       for (let met = 0; ;) {
-        const woken = new Promise<void>((resolve) => (wake = resolve))
+        const woken = news()
         for (; met < digests.length; met++) {
           const before = known.subarray(met * DIGEST_BYTES, (met + 1) * DIGEST_BYTES)
           if (!equalBytes(digests[met]!, before)) return false

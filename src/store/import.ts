@@ -1,7 +1,7 @@
 import { fromHex } from '../base/index.ts'
 import { decodeTable } from '../format/index.ts'
-import { joinIds } from './add-wire.ts'
 import { usefulThreads } from '../io/index.ts'
+import { joinIds } from './add-wire.ts'
 import { addForeignPack } from './foreign.ts'
 import { type ImportedPack, type ImportJob, importOnePack } from './importer.ts'
 import type { ChunkIndex } from './level-index.ts'

@@ -15,14 +15,11 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import {
+  fillMemory,
   machineFacts,
   markdownTable,
   measure,
   type Measured,
-  MEMORY_STATES,
-  memorySkipReason,
-  type MemoryState,
-  setMemory,
   settle,
   timeSkipReason,
   say,
@@ -46,11 +43,6 @@ const ROOMY_BYTES = 45e9
 
 const remove = (folders: readonly string[]): void => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
-}
-
-const MEMORY_WORDS: Readonly<Record<MemoryState, string>> = {
-  used: "full of another file's pages before each tool's turn",
-  dropped: "emptied of cached pages before each tool's turn",
 }
 
 /** By tool, by step, one for each round. */
@@ -101,14 +93,8 @@ function sameFiles(a: string, b: string): boolean {
 }
 
 /** @returns the folder of all it made */
-function runPeer(
-  peer: Peer,
-  base: string,
-  set: SetName,
-  results: Map<Step, Measured[]>,
-  memory: MemoryState,
-): string {
-  setMemory(memory, base)
+function runPeer(peer: Peer, base: string, set: SetName, results: Map<Step, Measured[]>): string {
+  fillMemory(base)
   const top = join(base, `${peer.name}-${set}`)
   const work = join(top, 'work')
   const home = join(top, 'home')
@@ -235,23 +221,12 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
       peers: { type: 'string' },
       rounds: { type: 'string', default: '1' },
       scale: { type: 'string', default: '1' },
-      memory: { type: 'string', default: 'used' },
       keep: { type: 'boolean', default: false },
     },
   })
   const skip = timeSkipReason()
   if (skip !== undefined) {
     say(`skipped: ${skip}`)
-    return 2
-  }
-  const memory = MEMORY_STATES.find((state) => state === values.memory)
-  if (memory === undefined) {
-    say(`--memory is ${MEMORY_STATES.join(' or ')}, not ${values.memory}`)
-    return 2
-  }
-  const noMemory = memorySkipReason(memory)
-  if (noMemory !== undefined) {
-    say(`skipped: ${noMemory}`)
     return 2
   }
   const scale = Number(values.scale)
@@ -287,7 +262,7 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
       for (let round = 0; round < rounds; round++) {
         const made: string[] = []
         for (const peer of present) {
-          made.push(runPeer(peer, base, set, all.get(peer.name) ?? new Map(), memory))
+          made.push(runPeer(peer, base, set, all.get(peer.name) ?? new Map()))
           if (!roomy) remove(made.splice(0))
         }
         remove(made)
@@ -302,7 +277,7 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
     const text = [
       '# Add, status, commit, push, clone against peers',
       '',
-      `\`npm run bench -- add${argv.length > 0 ? ` ${argv.join(' ')}` : ''}\`: whole processes, one after the other in one run${rounds > 1 ? `, ${rounds} rounds, medians and [range]` : ''}, memory ${MEMORY_WORDS[memory]}, each tool's data in the page cache, all dirty pages written back and six seconds waited before each${roomy ? '' : ', what a tool made deleted before the next'}. Peak memory is the largest single process. \`cp\` is \`cp -r\` and \`sync -f\`; cxv syncs what it stores itself; restic's "status" is a second backup.`,
+      `\`npm run bench -- add${argv.length > 0 ? ` ${argv.join(' ')}` : ''}\`: whole processes, one after the other in one run${rounds > 1 ? `, ${rounds} rounds, medians and [range]` : ''}, memory full of another file's pages before each tool's turn, each tool's data in the page cache, all dirty pages written back and six seconds waited before each${roomy ? '' : ', what a tool made deleted before the next'}. Peak memory is the largest single process. \`cp\` is \`cp -r\` and \`sync -f\`; cxv syncs what it stores itself; restic's "status" is a second backup.`,
       '',
       `${facts}; load ${load.toFixed(1)} at the start; ${versions.join('; ')}.`,
       '',
@@ -310,7 +285,7 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
       '',
     ].join('\n')
     say(text)
-    if (scale === 1 && wanted === undefined && values.set === undefined && memory === 'used') {
+    if (scale === 1 && wanted === undefined && values.set === undefined) {
       mkdirSync(join(ROOT, 'docs', 'bench'), { recursive: true })
       writeFileSync(join(ROOT, 'docs', 'bench', 'add.md'), text)
       const record = {

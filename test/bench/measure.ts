@@ -1,13 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import {
-  accessSync,
-  constants,
-  existsSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { cpus, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 
@@ -68,33 +60,13 @@ export function settle(): void {
 }
 
 /**
- * How the machine's memory is when a tool's turn comes. `used`: the page cache is full of another file, as after
- * days of work, so every new page takes the place of an old one. `dropped`: nothing is cached. A virtual machine
- * may have given free pages back to its host, and pays up to 2.5 s a GB for them: who pays, chance decides.
+ * Fills the page cache with another file's pages, as after days of work, so every new page takes the place of an
+ * old one. A virtual machine may have given free pages back to its host, and pays up to 2.5 s a GB for them: who
+ * pays, chance would decide.
+ * @param folder where a file without blocks may stand
  */
-export const MEMORY_STATES = ['used', 'dropped'] as const
-export type MemoryState = (typeof MEMORY_STATES)[number]
-
-const DROP_CACHES = '/proc/sys/vm/drop_caches'
-
-/** Why a state cannot be had here, or undefined. */
-export function memorySkipReason(state: MemoryState): string | undefined {
-  if (state === 'used') return undefined
-  try {
-    accessSync(DROP_CACHES, constants.W_OK)
-    return undefined
-  } catch {
-    return `${DROP_CACHES} may not be written (root may)`
-  }
-}
-
-/** @param folder where a file without blocks may stand whose pages fill the cache */
-export function setMemory(state: MemoryState, folder: string): void {
+export function fillMemory(folder: string): void {
   spawnSync('sync')
-  if (state === 'dropped') {
-    writeFileSync(DROP_CACHES, '3')
-    return
-  }
   const filler = join(folder, 'filler')
   if (!existsSync(filler)) {
     writeFileSync(filler, '')

@@ -1,34 +1,18 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { at, list, type Machine, machine, program, text } from '../helpers/cli.ts'
-import { tempFolder } from '../helpers/temp.ts'
+import { at, list, type Machine, program, text } from '../helpers/cli.ts'
+import { type FreshWork, freshWork } from '../helpers/fresh-work.ts'
 
-interface Scene {
-  readonly top: string
-  readonly work: string
-  readonly ada: Machine
-  write(files: Readonly<Record<string, string>>): void
-}
+type Scene = Omit<FreshWork, 'me'> & { readonly ada: Machine }
 
 async function scene(t: TestContext, files: Readonly<Record<string, string>>): Promise<Scene> {
-  const top = tempFolder(t, 'file-or-folder')
-  const work = join(top, 'work')
-  mkdirSync(work)
-  const ada = machine(join(top, 'ada'))
-  const write = (more: Readonly<Record<string, string>>): void => {
-    for (const [path, content] of Object.entries(more)) {
-      mkdirSync(dirname(join(work, path)), { recursive: true })
-      writeFileSync(join(work, path), content)
-    }
-  }
-  write(files)
-  await ada.ok(work, 'init')
-  await ada.ok(work, 'add', '.')
-  await ada.ok(work, 'commit', '-m', 'first')
-  return { top, work, ada, write }
+  const { me: ada, ...rest } = await freshWork(t, 'file-or-folder', files)
+  await ada.ok(rest.work, 'add', '.')
+  await ada.ok(rest.work, 'commit', '-m', 'first')
+  return { ada, ...rest }
 }
 
 const pathsOf = async ({ ada, work }: Scene): Promise<readonly string[]> =>

@@ -1,17 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { list, machine, text } from '../helpers/cli.ts'
-import { tempFolder } from '../helpers/temp.ts'
+import { list, text } from '../helpers/cli.ts'
+import { freshWork } from '../helpers/fresh-work.ts'
 
 test('a declared table that no version has comes along, or stops the switch', async (t) => {
-  const top = tempFolder(t, 'tables')
-  const me = machine(join(top, 'home'))
-  const work = join(top, 'work')
-  mkdirSync(work)
-  writeFileSync(join(work, 'labels.csv'), 'key,label\na,1\n')
-  await me.ok(work, 'init')
+  const { me, work } = await freshWork(t, 'tables', { 'labels.csv': 'key,label\na,1\n' })
   await me.ok(work, 'add', '.')
   await me.ok(work, 'commit', '-m', 'first')
   await me.ok(work, 'switch', '-c', 'same')
@@ -34,16 +29,11 @@ test('a declared table that no version has comes along, or stops the switch', as
 })
 
 test('a branch whose file is gone is no empty repository: fsck says where it was', async (t) => {
-  const top = tempFolder(t, 'gone')
-  const me = machine(join(top, 'home'))
-  const work = join(top, 'work')
-  mkdirSync(work)
-  writeFileSync(join(work, 'a.png'), 'a')
-  await me.ok(work, 'init')
+  const { me, work, write } = await freshWork(t, 'gone', { 'a.png': 'a' })
   assert.equal((await me.cxv(work, 'fsck')).status, 0)
   await me.ok(work, 'add', '.')
   await me.ok(work, 'commit', '-m', 'first')
-  writeFileSync(join(work, 'b.png'), 'b')
+  write({ 'b.png': 'b' })
   await me.ok(work, 'add', '.')
   const commit = text(await me.json(work, 'commit', '-m', 'second'), 'commit')
   rmSync(join(work, '.cxv/git/refs/heads/main'))

@@ -1,34 +1,25 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { commitStage, openRepository, stageFiles } from '../../src/repo/index.ts'
-import { type Ended, list, type Machine, machine, text } from '../helpers/cli.ts'
+import { type Ended, list, text } from '../helpers/cli.ts'
 import { testContext } from '../helpers/context.ts'
-import { type CleanUp, tempFolder } from '../helpers/temp.ts'
+import { type FreshWork, freshWork } from '../helpers/fresh-work.ts'
+import type { CleanUp } from '../helpers/temp.ts'
 
-interface Scene {
-  readonly me: Machine
-  readonly work: string
-  readonly top: string
-}
-
-async function scene(t: CleanUp): Promise<Scene> {
-  const top = tempFolder(t, 'racing')
-  const me = machine(join(top, 'home'))
-  const work = join(top, 'work')
-  mkdirSync(work)
-  writeFileSync(join(work, 'a.png'), 'a')
-  await me.ok(work, 'init')
+async function scene(t: CleanUp): Promise<FreshWork> {
+  const fresh = await freshWork(t, 'racing', { 'a.png': 'a' })
+  const { top, me, work } = fresh
   await me.ok(work, 'remote', 'add', 'nas', join(top, 'nas'))
   await me.ok(work, 'add', '.')
   await me.ok(work, 'commit', '-m', 'first')
   await me.ok(work, 'push', 'nas')
-  return { me, work, top }
+  return fresh
 }
 
 /** Starts a verb that finds the repository locked; while it waits, a commit is made. */
-async function overtaken({ me, work }: Scene, ...slow: readonly string[]): Promise<Ended> {
+async function overtaken({ me, work }: FreshWork, ...slow: readonly string[]): Promise<Ended> {
   const ctx = testContext()
   await using repo = await openRepository(ctx, work)
   const { waiting } = await repo.withWriteLock('commit', async () => {
@@ -43,7 +34,7 @@ async function overtaken({ me, work }: Scene, ...slow: readonly string[]): Promi
   return await waiting.ended
 }
 
-async function assertKept({ me, work }: Scene): Promise<void> {
+async function assertKept({ me, work }: FreshWork): Promise<void> {
   const [newest] = list(await me.json(work, 'log'), 'commits')
   assert.equal(text(newest, 'message').trim(), 'meanwhile')
   assert.ok(existsSync(join(work, 'new.png')))

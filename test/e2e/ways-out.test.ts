@@ -10,8 +10,9 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { type Machine, machine, number, text } from '../helpers/cli.ts'
-import { type CleanUp, tempFolder } from '../helpers/temp.ts'
+import { type Machine, number, text } from '../helpers/cli.ts'
+import { freshWork } from '../helpers/fresh-work.ts'
+import type { CleanUp } from '../helpers/temp.ts'
 
 interface Two {
   readonly top: string
@@ -24,14 +25,9 @@ interface Two {
 }
 
 async function two(t: CleanUp): Promise<Two> {
-  const top = tempFolder(t, 'ways')
-  const ada = machine(join(top, 'home'))
-  const mine = join(top, 'mine')
+  const { top, me: ada, work: mine } = await freshWork(t, 'ways', { 'a.txt': 'a one\n' })
   const theirs = join(top, 'theirs')
   const remote = join(top, 'nas')
-  mkdirSync(mine)
-  writeFileSync(join(mine, 'a.txt'), 'a one\n')
-  await ada.ok(mine, 'init')
   await ada.ok(mine, 'add', '.')
   await ada.ok(mine, 'commit', '-m', 'first')
   await ada.ok(mine, 'remote', 'add', 'origin', remote)

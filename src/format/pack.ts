@@ -1,5 +1,5 @@
 import { createHash, hash } from 'node:crypto'
-import { CxvError, equalBytes, type PackId, toHex } from '../base/index.ts'
+import { CxvError, equalBytes, packId, type PackId, toHex } from '../base/index.ts'
 import { CHUNK_MAX_BYTES, CODECS, type Codec, codecOfByte, decodeBody } from './chunk-codec.ts'
 import { quickHash } from './quick-check.ts'
 import { decodeRecipe, RECIPE_MAX_BYTES } from './recipe.ts'
@@ -20,7 +20,9 @@ export const PACK_FOOTER_BYTES = 24
 /** Bytes of one frame's entry in the table. */
 export const TABLE_ENTRY_BYTES = 48
 
-const VERSION = 1
+/** 1 was named by the SHA-256 of all its bytes. */
+const PACK_VERSION = 2
+const FRAME_VERSION = 1
 // Read as little-endian 32-bit integers: `cxvp`, `cxvf`.
 const PACK_MAGIC = 0x70767863
 const FRAME_MAGIC = 0x66767863
@@ -70,7 +72,7 @@ const corrupt = (why: string, cause?: unknown): CxvError =>
 export function encodePackHeader(kind: PackKind): Uint8Array {
   const out = new Uint8Array(PACK_HEADER_BYTES)
   viewOf(out).setUint32(0, PACK_MAGIC, true)
-  out[4] = VERSION
+  out[4] = PACK_VERSION
   out[5] = kind === 'data' ? 1 : 2
   return out
 }
@@ -79,7 +81,7 @@ export function encodePackHeader(kind: PackKind): Uint8Array {
 export function decodePackHeader(bytes: Uint8Array): PackKind {
   if (bytes.length < PACK_HEADER_BYTES) throw corrupt('it is shorter than its header')
   if (viewOf(bytes).getUint32(0, true) !== PACK_MAGIC) throw corrupt('it does not start as a pack')
-  if (bytes[4] !== VERSION) throw corrupt(`version ${bytes[4]} is unknown`)
+  if (bytes[4] !== PACK_VERSION) throw corrupt(`version ${bytes[4]} is unknown`)
   if (bytes[6] !== 0 || bytes[7] !== 0) throw corrupt('reserved bytes are set')
   if (bytes[5] === 1) return 'data'
   if (bytes[5] === 2) return 'meta'
@@ -90,7 +92,7 @@ export function decodePackHeader(bytes: Uint8Array): PackKind {
 export function writeFrame(into: Uint8Array, at: number, frame: FrameToWrite): number {
   const view = new DataView(into.buffer, into.byteOffset + at, FRAME_HEADER_BYTES)
   view.setUint32(0, FRAME_MAGIC, true)
-  view.setUint8(4, VERSION)
+  view.setUint8(4, FRAME_VERSION)
   view.setUint8(5, frame.kind === 'chunk' ? 1 : 2)
   view.setUint8(6, CODECS[frame.codec])
   view.setUint8(7, 0)
@@ -119,7 +121,7 @@ export function decodeFrameHeader(bytes: Uint8Array, at: number): PackEntry {
   if (at < 0 || at + FRAME_HEADER_BYTES > bytes.length) throw corrupt('a frame is cut off')
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, FRAME_HEADER_BYTES)
   if (view.getUint32(0, true) !== FRAME_MAGIC) throw corrupt(`no frame starts at byte ${at}`)
-  if (view.getUint8(4) !== VERSION) throw corrupt('a frame has an unknown version')
+  if (view.getUint8(4) !== FRAME_VERSION) throw corrupt('a frame has an unknown version')
   if (view.getUint8(7) !== 0) throw corrupt('a frame has unknown flags')
   return checkedEntry({
     kind: view.getUint8(5),
@@ -233,6 +235,41 @@ export function encodeTable(entries: readonly PackEntry[]): Uint8Array {
   view.setBigUint64(at + 8, quickHash(out.subarray(0, tableLength), BigInt(entries.length)), true)
   view.setBigUint64(at + 16, FOOTER_MAGIC, true)
   return out
+}
+
+/** Reckons a pack's id while it is filled. */
+export interface PackNamer {
+  /** For every frame, in order. */
+  add(frame: Pick<FrameToWrite, 'kind' | 'codec' | 'body'>): void
+  /** @param table table and footer, as `encodeTable` gives them */
+  name(table: Uint8Array): PackId
+}
+
+/**
+ * The id of a pack: SHA-256 of its header, the bodies of those frames that are not stored chunks, its table and
+ * its footer. A stored chunk's body is bound by the SHA-256 of it that the table has, a frame's header by the
+ * table and the body; so each byte of the pack is, and none is hashed twice (docs/decisions/0001).
+ */
+export function createPackNamer(kind: PackKind): PackNamer {
+  const hasher = createHash('sha256').update(encodePackHeader(kind))
+  return {
+    add(frame) {
+      if (frame.kind !== 'chunk' || frame.codec !== 'stored') hasher.update(frame.body)
+    },
+    name: (table) => packId(hasher.update(table).digest('hex')),
+  }
+}
+
+/** The id of a pack whose bytes are all at hand and whose table is `entries`. */
+function packIdOf(kind: PackKind, entries: readonly PackEntry[], bytes: Uint8Array): PackId {
+  const namer = createPackNamer(kind)
+  let end = PACK_HEADER_BYTES
+  for (const { kind: of, codec, offset, storedLength } of entries) {
+    const from = offset + FRAME_HEADER_BYTES
+    end = from + storedLength
+    namer.add({ kind: of, codec, body: bytes.subarray(from, end) })
+  }
+  return namer.name(bytes.subarray(end))
 }
 
 /**
@@ -360,10 +397,10 @@ export function verifyPack(
   bytes: Uint8Array,
 ): { readonly kind: PackKind; readonly entries: readonly PackEntry[] } {
   if (bytes.length > PACK_MAX_BYTES) throw corrupt('it is larger than a pack may be')
-  const name = createHash('sha256').update(bytes).digest('hex')
-  if (name !== id) throw corrupt(`${id} has other bytes (${name})`)
   const kind = decodePackHeader(bytes)
   const entries = packTable(bytes)
+  const name = packIdOf(kind, entries, bytes)
+  if (name !== id) throw corrupt(`${id} has other bytes (${name})`)
   for (const entry of entries) {
     if (!sameEntry(decodeFrame(bytes, entry.offset).entry, entry)) {
       throw corrupt('its table and its frames differ')

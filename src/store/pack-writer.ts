@@ -1,7 +1,7 @@
-import { createHash, type Hash } from 'node:crypto'
-import { packId, type PackId } from '../base/index.ts'
+import type { PackId } from '../base/index.ts'
 import {
   checkFrame,
+  createPackNamer,
   decodeFrame,
   decodeTable,
   encodeBody,
@@ -15,6 +15,7 @@ import {
   PACK_TARGET_BYTES,
   type PackEntry,
   type PackKind,
+  type PackNamer,
   sameEntry,
   TABLE_ENTRY_BYTES,
   writeFrame,
@@ -75,7 +76,7 @@ const MAX_FRAMES = 16_384
 interface OpenPack {
   readonly fd: number
   readonly temporary: string
-  readonly hash: Hash
+  readonly namer: PackNamer
   readonly entries: PackEntry[]
   readonly since: number
   sizeBytes: number
@@ -111,7 +112,6 @@ export function createPackWriter(
     } catch (error) {
       throw fileSystemError(error, pack.temporary)
     }
-    pack.hash.update(bytes)
     pack.flushed = pack.entries.length
     pack.bufferAt += used
     used = 0
@@ -127,7 +127,7 @@ export function createPackWriter(
       discard(pack)
       throw fileSystemError(error, pack.temporary)
     }
-    const id = packId(pack.hash.update(table).digest('hex'))
+    const id = pack.namer.name(table)
     await publishOpenFile(pack.fd, pack.temporary, packFolder(packs, id), packName(id))
     await before
     const sizeBytes = pack.sizeBytes + table.length
@@ -170,7 +170,7 @@ export function createPackWriter(
       if (open !== undefined && !fits(open, length)) close()
       if (open === undefined) {
         if (buffer.length === 0) buffer = new Uint8Array(BUFFER_BYTES)
-        open = beginPack(packs, stamp)
+        open = beginPack(packs, kind, stamp)
         buffer.set(encodePackHeader(kind))
         used = PACK_HEADER_BYTES
       }
@@ -185,6 +185,7 @@ export function createPackWriter(
         storedLength: frame.body.length,
         plainLength: frame.plainLength,
       })
+      open.namer.add(frame)
       used += writeFrame(buffer, used, frame)
       open.sizeBytes += length
     },
@@ -226,7 +227,7 @@ const fits = (pack: OpenPack, length: number): boolean =>
   pack.sizeBytes + length + (pack.entries.length + 1) * TABLE_ENTRY_BYTES + PACK_FOOTER_BYTES <=
     PACK_TARGET_BYTES
 
-function beginPack(packs: string, since: number): OpenPack {
+function beginPack(packs: string, kind: PackKind, since: number): OpenPack {
   makeFolder(packs)
   const temporary = temporaryBeside(`${packs}/${threadName()}`)
   let fd: number
@@ -238,7 +239,7 @@ function beginPack(packs: string, since: number): OpenPack {
   return {
     fd,
     temporary,
-    hash: createHash('sha256'),
+    namer: createPackNamer(kind),
     entries: [],
     since,
     sizeBytes: PACK_HEADER_BYTES,

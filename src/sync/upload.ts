@@ -4,17 +4,18 @@ import {
   type ContentId,
   CxvError,
   isCxvError,
-  packId,
   type PackId,
   startTask,
   toHex,
 } from '../base/index.ts'
 import {
+  createPackNamer,
   decodePackHeader,
   decodeTable,
   encodeFragment,
   encodePackHeader,
   encodeTable,
+  FRAME_HEADER_BYTES,
   type FragmentEntry,
   type FragmentPack,
   fragmentRoom,
@@ -174,16 +175,15 @@ async function readPack(
     if (file === undefined) throw lostPack(id)
     try {
       const bytes = await file.read(0, size, into)
-      if (sha256(bytes) !== id) throw lostPack(id)
-      return { bytes, pack: { id, size, kind }, entries: tableOf(send.whole) }
+      return { bytes, pack: { id, size, kind }, entries: verifyPack(id, bytes).entries }
     } catch (error) {
-      throw error instanceof RangeError ? lostPack(id, error) : error
+      const damaged = error instanceof RangeError || isCxvError(error, 'PACK_CORRUPT')
+      throw damaged ? lostPack(id, error) : error
     } finally {
       await file.close()
     }
   }
-  const bytes = await buildPack(send.kind, send.frames)
-  const id = packId(sha256(bytes))
+  const { id, bytes } = await buildPack(send.kind, send.frames)
   try {
     const { entries } = verifyPack(id, bytes)
     return { bytes, pack: { id, size: bytes.length, kind: send.kind }, entries }
@@ -192,8 +192,12 @@ async function readPack(
   }
 }
 
-async function buildPack(kind: PackKind, frames: readonly FramePlace[]): Promise<Uint8Array> {
+async function buildPack(
+  kind: PackKind,
+  frames: readonly FramePlace[],
+): Promise<{ readonly id: PackId; readonly bytes: Uint8Array }> {
   const parts: Uint8Array[] = [encodePackHeader(kind)]
+  const namer = createPackNamer(kind)
   const entries: PackEntry[] = []
   let offset = PACK_HEADER_BYTES
   for (let i = 0; i < frames.length;) {
@@ -204,7 +208,9 @@ async function buildPack(kind: PackKind, frames: readonly FramePlace[]): Promise
       for (; i < frames.length && frames[i]?.pack === pack; i++) {
         const { entry } = frames[i] as FramePlace
         const length = frameLength(entry)
-        parts.push(await file.read(entry.offset, length))
+        const frame = await file.read(entry.offset, length)
+        parts.push(frame)
+        namer.add({ ...entry, body: frame.subarray(FRAME_HEADER_BYTES) })
         entries.push({ ...entry, offset })
         offset += length
       }
@@ -214,7 +220,8 @@ async function buildPack(kind: PackKind, frames: readonly FramePlace[]): Promise
       await file.close()
     }
   }
-  return concatBytes([...parts, encodeTable(entries)])
+  const table = encodeTable(entries)
+  return { id: namer.name(table), bytes: concatBytes([...parts, table]) }
 }
 
 export interface Upload {

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { packId, type PackId } from '../../src/base/index.ts'
+import type { PackId } from '../../src/base/index.ts'
 import {
   CHUNK_MAX_BYTES,
+  createPackNamer,
   encodePackHeader,
   encodeRecipe,
   encodeTable,
@@ -27,14 +28,17 @@ export function encodePack(
   const body = new Uint8Array(size)
   body.set(encodePackHeader(kind))
   const entries: PackEntry[] = []
+  const namer = createPackNamer(kind)
   let at = PACK_HEADER_BYTES
   for (const frame of frames) {
     const { kind: of, codec, id, plainLength } = frame
     entries.push({ kind: of, codec, id, offset: at, storedLength: frame.body.length, plainLength })
+    namer.add(frame)
     at += writeFrame(body, at, frame)
   }
-  const bytes = new Uint8Array(Buffer.concat([body, encodeTable(entries)]))
-  return { id: packId(Buffer.from(sha(bytes)).toString('hex')), bytes }
+  const table = encodeTable(entries)
+  const bytes = new Uint8Array(Buffer.concat([body, table]))
+  return { id: namer.name(table), bytes }
 }
 
 /**

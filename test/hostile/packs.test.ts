@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import { deflateRawSync } from 'node:zlib'
 import fc from 'fast-check'
-import { isCxvError } from '../../src/base/index.ts'
+import { isCxvError, packId } from '../../src/base/index.ts'
 import {
   checkFrame,
   CHUNK_MAX_BYTES,
@@ -12,6 +12,7 @@ import {
   decodeFrameHeader,
   decodeRecipe,
   decodeTable,
+  encodeRecipe,
   encodeTable,
   FRAME_HEADER_BYTES,
   type FrameToWrite,
@@ -20,6 +21,7 @@ import {
   packTable,
   scanPack,
   tableAndFooterLength,
+  verifyPack,
   writeFrame,
 } from '../../src/format/index.ts'
 import { encodePack } from '../helpers/pack-bytes.ts'
@@ -56,6 +58,46 @@ test('a body that inflates to less, or with bytes behind it, is refused', () => 
     isCorrupt,
   )
   assert.equal(decodeBody('deflate', body, 5_000).length, 5_000)
+})
+
+test('a pack whose table tells the same but whose bodies differ has another name', () => {
+  const content = Buffer.from('content')
+  const recipeOf = (parts: readonly number[]): FrameToWrite => {
+    const body = encodeRecipe(sha(content), {
+      size: parts.reduce((sum, length) => sum + length, 0),
+      parts: parts.map((length) => ({ id: sha(Buffer.alloc(length)), length })),
+    })
+    return { kind: 'recipe', codec: 'stored', id: sha(content), body, plainLength: body.length }
+  }
+  const plain = Buffer.alloc(200, 'words')
+  const body = deflateRawSync(plain)
+  const padded = Buffer.from(body)
+  // The stream ends before this bit, which no decoder looks at.
+  padded[body.length - 1]! ^= 0x80
+  const deflated = { kind: 'chunk', codec: 'deflate', id: sha(plain), plainLength: 200 } as const
+  for (const [a, b] of [
+    [recipeOf([100, 200]), recipeOf([200, 100])],
+    [
+      { ...deflated, body },
+      { ...deflated, body: padded },
+    ],
+  ] as const) {
+    const pack = encodePack('meta', [a])
+    const twin = encodePack('meta', [b])
+    verifyPack(pack.id, pack.bytes)
+    verifyPack(twin.id, twin.bytes)
+    assert.notEqual(pack.id, twin.id)
+    assert.throws(() => verifyPack(pack.id, twin.bytes), isCorrupt)
+  }
+})
+
+test('a pack of the first version, named by the hash of its bytes, is refused', () => {
+  const body = Buffer.from('chunk')
+  const chunk = { kind: 'chunk', codec: 'stored', id: sha(body), body, plainLength: 5 } as const
+  const bytes = Buffer.from(encodePack('data', [chunk]).bytes)
+  bytes[4] = 1
+  const id = packId(createHash('sha256').update(bytes).digest('hex'))
+  assert.throws(() => verifyPack(id, bytes), /version 1 is unknown/)
 })
 
 test('lengths over the bounds are refused before anything is allocated', () => {

@@ -177,10 +177,12 @@ export function writeFileFast(path: string, bytes: Uint8Array): void {
   }
 }
 
-/** `writeSync` until every byte is written. */
-export function writeAll(fd: number, bytes: Uint8Array): void {
-  let at = 0
-  while (at < bytes.length) at += fs.writeSync(fd, bytes, at, bytes.length - at)
+/** `writeSync` until every byte is written. @param position in the file; where the last write ended, if left out */
+export function writeAll(fd: number, bytes: Uint8Array, position?: number): void {
+  for (let at = 0; at < bytes.length;) {
+    const to = position === undefined ? null : position + at
+    at += fs.writeSync(fd, bytes, at, bytes.length - at, to)
+  }
 }
 
 /** Creates the file only if absent, durable. Returns false when it was there. Leaves none when it fails. */

@@ -1,9 +1,8 @@
 import * as fs from 'node:fs'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
-import { systemCode } from '../base/index.ts'
 import { crashPoint } from './crash-point.ts'
-import { fileSystemError, syncFolder, writeAll } from './fs.ts'
+import { fileSystemError, writeAll } from './fs.ts'
 
 /**
  * Synchronous calls on file descriptors, for worker threads: there they beat promises several times
@@ -83,119 +82,11 @@ export function createFrom(path: string, mode: number, pieces: Iterable<Uint8Arr
   }
 }
 
-/** Direct I/O wants memory, offsets and lengths in multiples of the disk's block. */
-const BLOCK = 4_096
-/** Memory of WebAssembly begins at a page, which no other array of JavaScript's is sure to. */
-interface AlignedMemory {
-  readonly WebAssembly: {
-    readonly Memory: new (pages: { readonly initial: number }) => { readonly buffer: ArrayBuffer }
-  }
-}
-const STAGING_PAGES = 64
-/** On a disk that is nearly full, or of smaller blocks: the page cache can write the rest, or tells why not. */
-const SMALL_WRITE = { code: 'EINVAL' }
-let staging: Uint8Array | undefined
-
-/**
- * As `createFrom`, past the page cache where the file system can (Linux, most of them): the cache then keeps
- * what is read again, and the bytes cost a fifth of the time (docs/decisions/0018-clone-in-one-pass.md).
- * For files of 256 KiB and more: each write waits for the disk.
- * @param pieces must not create files this way themselves
- */
-export function createUncached(path: string, mode: number, pieces: Iterable<Uint8Array>): number {
-  const direct = (fs.constants as { readonly O_DIRECT?: number }).O_DIRECT
-  if (direct === undefined) return createFrom(path, mode, pieces)
-  const { O_WRONLY, O_CREAT, O_EXCL } = fs.constants
-  const blocks = inBlocks(pieces)
-  let block = blocks.next()
-  let fd: number | undefined
-  let at = 0
-  let failing: 'disk' | 'pieces' = 'disk'
-  try {
-    fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | direct, mode)
-    while (block.done !== true) {
-      writeBlock(fd, block.value, at)
-      at += block.value.length
-      failing = 'pieces'
-      block = blocks.next()
-      failing = 'disk'
-    }
-    if (at % BLOCK !== 0) fs.ftruncateSync(fd, at)
-    return fd
-  } catch (error) {
-    if (fd !== undefined) fs.closeSync(fd)
-    const refused = failing === 'disk' && systemCode(error) === 'EINVAL'
-    if (!refused) {
-      if (fd !== undefined) fs.rmSync(path, { force: true })
-      throw error
-    }
-  }
-  const rest = function* (): Generator<Uint8Array> {
-    if (block.done !== true) yield block.value
-    yield* blocks
-  }
-  return at === 0 ? createInstead(path, mode, rest()) : appendFrom(path, at, rest())
-}
-
-/** Some file systems refuse direct I/O at opening, and leave the file that they made. */
-function createInstead(path: string, mode: number, pieces: Iterable<Uint8Array>): number {
-  fs.rmSync(path, { force: true })
-  return createFrom(path, mode, pieces)
-}
-
-/** Goes on behind byte `at` through the page cache: the disk's block may be larger than ours. */
-function appendFrom(path: string, at: number, pieces: Iterable<Uint8Array>): number {
-  let fd: number | undefined
-  try {
-    const { mode } = fs.statSync(path)
-    fs.chmodSync(path, mode | 0o200)
-    fd = fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_APPEND)
-    fs.fchmodSync(fd, mode & 0o7777)
-    fs.ftruncateSync(fd, at)
-    for (const piece of pieces) writeAll(fd, piece)
-    return fd
-  } catch (error) {
-    if (fd !== undefined) fs.closeSync(fd)
-    fs.rmSync(path, { force: true })
-    throw error
-  }
-}
-
-/** The same bytes in aligned memory, which is filled again for each: all but the last are whole blocks. */
-function* inBlocks(pieces: Iterable<Uint8Array>): Generator<Uint8Array, undefined> {
-  const { Memory } = (globalThis as unknown as AlignedMemory).WebAssembly
-  staging ??= new Uint8Array(new Memory({ initial: STAGING_PAGES }).buffer)
-  let filled = 0
-  for (const piece of pieces) {
-    for (let from = 0; from < piece.length;) {
-      const part = piece.subarray(from, from + staging.length - filled)
-      staging.set(part, filled)
-      filled += part.length
-      from += part.length
-      if (filled < staging.length) continue
-      yield staging
-      filled = 0
-    }
-  }
-  if (filled > 0) yield staging.subarray(0, filled)
-}
-
-/** @param block of `inBlocks`: the memory behind it goes on to a whole number of blocks */
-function writeBlock(fd: number, { buffer, length }: Uint8Array, position: number): void {
-  const all = Math.ceil(length / BLOCK) * BLOCK
-  for (let at = 0; at < length;) {
-    const written = fs.writeSync(fd, new Uint8Array(buffer), at, all - at, position + at)
-    // A short write ends where it may; the next one must begin at a block.
-    const whole = written - (written % BLOCK)
-    if (whole === 0) throw Object.assign(new Error('less than a block was written'), SMALL_WRITE)
-    at += whole
-  }
-}
-
 export const closeFile = (fd: number): void => fs.closeSync(fd)
 
 const readAsync = promisify(fs.read)
 const datasyncAsync = promisify(fs.fdatasync)
+const syncAsync = promisify(fs.fsync)
 
 /** As `readInto`, without blocking this thread. */
 export async function readIntoAsync(
@@ -231,13 +122,33 @@ export async function publishOpenFile(
       fs.closeSync(fd)
     }
     crashPoint('sync')
-    if (fs.mkdirSync(folder, { recursive: true }) !== undefined) syncFolder(`${folder}/..`)
+    const made = fs.mkdirSync(folder, { recursive: true }) !== undefined
     fs.renameSync(temporary, path)
     crashPoint('rename')
-    syncFolder(folder)
+    await Promise.all([
+      syncFolderBehind(folder),
+      ...(made ? [syncFolderBehind(dirname(folder))] : []),
+    ])
   } catch (error) {
     fs.rmSync(temporary, { force: true })
     throw fileSystemError(error, path)
+  }
+}
+
+/** As `syncFolder`, without blocking this thread. */
+async function syncFolderBehind(path: string): Promise<void> {
+  let fd: number
+  try {
+    fd = fs.openSync(path, 'r')
+  } catch {
+    return
+  }
+  try {
+    await syncAsync(fd)
+  } catch {
+    // Some file systems refuse to sync a folder; the rename is then as durable as they make it.
+  } finally {
+    fs.closeSync(fd)
   }
 }
 

@@ -1,8 +1,8 @@
-import type { PackId } from '../base/index.ts'
+import { equalBytes, type PackId } from '../base/index.ts'
 import {
-  checkFrame,
   createPackNamer,
   decodeFrame,
+  decodeFrameHeader,
   decodeTable,
   encodeBody,
   encodePackHeader,
@@ -21,15 +21,17 @@ import {
   writeFrame,
 } from '../format/index.ts'
 import {
+  alignedBytes,
   closeFile,
-  createNew,
+  createUncachedFile,
+  DISK_BLOCK_BYTES,
   fileSystemError,
   makeFolder,
   publishOpenFile,
   removeQuick,
   temporaryBeside,
   threadName,
-  writeAll,
+  type UncachedFile,
 } from '../io/index.ts'
 import { packFolder, packName } from './paths.ts'
 
@@ -41,7 +43,7 @@ export interface PublishedPack {
 }
 
 /**
- * Fills packs one after another. Memory: one buffer, whatever is written. Frames are decoded again
+ * Fills packs one after another, past the page cache. Memory: some buffers, whatever is written. Frames are decoded again
  * before they leave it; a pack gets its name only when durable; packs are published in order.
  */
 export interface PackWriter {
@@ -60,7 +62,7 @@ export interface PackWriter {
   appendFrame(frame: FrameToWrite, stamp: number): void
   /** The stamp of the oldest frame that is not published; one whose pack failed never will be. */
   pendingSince(): number | undefined
-  /** Waits until at most one full pack is on its way to the disk. */
+  /** Waits until at most one buffer, and one full pack, is on its way to the disk. */
   keepUp(): Promise<void>
   /** Publishes what was begun. The writer may be used again. @throws CxvError NO_SPACE, FILE_SYSTEM */
   finish(): Promise<void>
@@ -68,21 +70,22 @@ export interface PackWriter {
   abandon(): Promise<void>
 }
 
-/** Holds the largest chunk's frame. */
+/** Holds the largest chunk's frame, and what of the block before was not written yet. */
 const BUFFER_BYTES = (4 << 20) + (64 << 10)
 /** So that tiny files cannot make a table, or what waits for its pack, large. */
 const MAX_FRAMES = 16_384
 
 interface OpenPack {
-  readonly fd: number
+  readonly file: UncachedFile
   readonly temporary: string
   readonly namer: PackNamer
   readonly entries: PackEntry[]
   readonly since: number
   sizeBytes: number
-  /** Frames before this one are in the file, the others in the buffer, which starts at `bufferAt`. */
-  flushed: number
+  /** Where the buffer starts in the pack: a whole number of blocks. */
   bufferAt: number
+  /** The last of its writes, which come one after another. */
+  written: Promise<void>
 }
 
 /** @param onPublished called in order, after the pack is durable; the writer waits for its promise */
@@ -93,6 +96,9 @@ export function createPackWriter(
 ): PackWriter {
   let buffer = new Uint8Array(0)
   let used = 0
+  /** Buffers that were written. */
+  const spare: Uint8Array<ArrayBuffer>[] = []
+  const writing: Promise<void>[] = []
   let open: OpenPack | undefined
   const closing: { readonly since: number; readonly done: Promise<void> }[] = []
   let failure: { readonly error: unknown } | undefined
@@ -103,32 +109,57 @@ export function createPackWriter(
     lostSince = Math.min(lostSince ?? since, since)
   }
 
-  const flush = (pack: OpenPack): void => {
-    if (used === 0) return
-    const bytes = buffer.subarray(0, used)
-    checkBeforeWriting(bytes, pack)
-    try {
-      writeAll(pack.fd, bytes)
-    } catch (error) {
-      throw fileSystemError(error, pack.temporary)
+  /** Writes what is in the buffer while another is filled: whole blocks, or at the pack's end all of it. */
+  const flush = (pack: OpenPack, end = false): void => {
+    const full = buffer
+    const length = end ? used : used - (used % DISK_BLOCK_BYTES)
+    const rest = full.subarray(length, used)
+    const position = pack.bufferAt
+    pack.bufferAt += length
+    buffer = spare.pop() ?? alignedBytes(BUFFER_BYTES)
+    buffer.set(rest)
+    used = rest.length
+    const write = async (before: Promise<void>): Promise<void> => {
+      await before
+      try {
+        await pack.file.write(full.subarray(0, length), position)
+      } catch (error) {
+        throw fileSystemError(error, pack.temporary)
+      }
+      if (full.length === BUFFER_BYTES) spare.push(full)
     }
-    pack.flushed = pack.entries.length
-    pack.bufferAt += used
-    used = 0
+    pack.written = write(pack.written)
+    const settled = pack.written
+      .catch((error: unknown) => void (failure ??= { error }))
+      .then(() => void writing.splice(writing.indexOf(settled), 1))
+    writing.push(settled)
   }
 
-  const publish = async (pack: OpenPack, before: Promise<void>): Promise<void> => {
+  /** Begins to write the rest. @returns table and footer */
+  const endPack = (pack: OpenPack): Uint8Array => {
     const table = encodeTable(pack.entries)
+    // Throws unless the frames it tells of lie end to end and fill the pack.
+    decodeTable(table, pack.sizeBytes + table.length)
+    if (used + table.length > buffer.length) flush(pack)
+    buffer.set(table, used)
+    used += table.length
+    flush(pack, true)
+    return table
+  }
+
+  const publish = async (
+    pack: OpenPack,
+    table: Uint8Array,
+    before: Promise<void>,
+  ): Promise<void> => {
+    const id = pack.namer.name(table)
     try {
-      // Throws unless the frames it tells of lie end to end and fill the pack.
-      decodeTable(table, pack.sizeBytes + table.length)
-      writeAll(pack.fd, table)
+      await pack.written
     } catch (error) {
       discard(pack)
-      throw fileSystemError(error, pack.temporary)
+      throw error
     }
-    const id = pack.namer.name(table)
-    await publishOpenFile(pack.fd, pack.temporary, packFolder(packs, id), packName(id))
+    await publishOpenFile(pack.file.fd(), pack.temporary, packFolder(packs, id), packName(id))
     await before
     const sizeBytes = pack.sizeBytes + table.length
     await onPublished({ id, kind, sizeBytes, entries: pack.entries })
@@ -137,12 +168,12 @@ export function createPackWriter(
   const close = (): void => {
     const pack = open
     if (pack === undefined) return
-    flush(pack)
+    const table = endPack(pack)
     open = undefined
     const before = closing.at(-1)?.done ?? Promise.resolve()
     const entry = {
       since: pack.since,
-      done: publish(pack, before).then(
+      done: publish(pack, table, before).then(
         () => {
           closing.splice(closing.indexOf(entry), 1)
         },
@@ -169,24 +200,26 @@ export function createPackWriter(
       const length = FRAME_HEADER_BYTES + frame.body.length
       if (open !== undefined && !fits(open, length)) close()
       if (open === undefined) {
-        if (buffer.length === 0) buffer = new Uint8Array(BUFFER_BYTES)
+        if (buffer.length === 0) buffer = alignedBytes(BUFFER_BYTES)
         open = beginPack(packs, kind, stamp)
         buffer.set(encodePackHeader(kind))
         used = PACK_HEADER_BYTES
       }
       if (used + length > buffer.length) flush(open)
-      if (length > buffer.length) buffer = new Uint8Array(length)
-      const offset = open.sizeBytes
-      open.entries.push({
+      if (used + length > buffer.length) buffer = enlarged(buffer, used, length)
+      const entry = {
         kind: frame.kind,
         codec: frame.codec,
         id: frame.id,
-        offset,
+        offset: open.sizeBytes,
         storedLength: frame.body.length,
         plainLength: frame.plainLength,
-      })
+      }
+      writeFrame(buffer, used, frame)
+      checkWritten(buffer, used, entry, frame.body)
+      open.entries.push(entry)
       open.namer.add(frame)
-      used += writeFrame(buffer, used, frame)
+      used += length
       open.sizeBytes += length
     },
     pendingSince() {
@@ -197,6 +230,7 @@ export function createPackWriter(
     },
     async keepUp() {
       while (closing.length > 1) await closing[0]?.done
+      while (writing.length > 1) await writing[0]
       if (failure !== undefined) throw failure.error
     },
     async finish() {
@@ -205,20 +239,29 @@ export function createPackWriter(
       if (failure !== undefined) throw failure.error
     },
     async abandon() {
-      if (open !== undefined) {
-        giveUp(open)
-        discard(open)
-      }
+      const pack = open
       open = undefined
       used = 0
+      await Promise.all(writing)
+      if (pack !== undefined) {
+        giveUp(pack)
+        discard(pack)
+      }
       while (closing.length > 0) await closing[0]?.done
     },
   }
   return writer
 }
 
+/** Room for a frame that no buffer has, behind what is used. */
+function enlarged(buffer: Uint8Array, used: number, length: number): Uint8Array<ArrayBuffer> {
+  const larger = alignedBytes(used + length)
+  larger.set(buffer.subarray(0, used))
+  return larger
+}
+
 function discard(pack: OpenPack): void {
-  closeFile(pack.fd)
+  closeFile(pack.file.fd())
   removeQuick(pack.temporary)
 }
 
@@ -230,32 +273,33 @@ const fits = (pack: OpenPack, length: number): boolean =>
 function beginPack(packs: string, kind: PackKind, since: number): OpenPack {
   makeFolder(packs)
   const temporary = temporaryBeside(`${packs}/${threadName()}`)
-  let fd: number
+  let file: UncachedFile
   try {
-    fd = createNew(temporary, 0o444)
+    file = createUncachedFile(temporary, 0o444)
   } catch (error) {
     throw fileSystemError(error, temporary)
   }
   return {
-    fd,
+    file,
     temporary,
     namer: createPackNamer(kind),
     entries: [],
     since,
     sizeBytes: PACK_HEADER_BYTES,
-    flushed: 0,
     bufferAt: 0,
+    written: Promise.resolve(),
   }
 }
 
-/** Decodes the frames in the buffer as a reader would, against what was meant. */
-function checkBeforeWriting(bytes: Uint8Array, pack: OpenPack): void {
-  for (let i = pack.flushed; i < pack.entries.length; i++) {
-    const meant = pack.entries[i]!
-    const at = meant.offset - pack.bufferAt
-    const entry = meant.codec === 'stored' ? checkFrame(bytes, at) : decodeFrame(bytes, at).entry
-    if (!sameEntry({ ...entry, offset: meant.offset }, meant)) {
-      throw new Error('a frame does not decode to what was encoded')
-    }
+/** Decodes the frame as a reader would, against what was meant. A stored body is its plain bytes. */
+function checkWritten(bytes: Uint8Array, at: number, meant: PackEntry, body: Uint8Array): void {
+  const stored = meant.codec === 'stored'
+  const entry = stored ? decodeFrameHeader(bytes, at) : decodeFrame(bytes, at).entry
+  const bodyAt = at + FRAME_HEADER_BYTES
+  if (
+    !sameEntry({ ...entry, offset: meant.offset }, meant) ||
+    (stored && !equalBytes(bytes.subarray(bodyAt, bodyAt + body.length), body))
+  ) {
+    throw new Error('a frame does not decode to what was encoded')
   }
 }

@@ -100,22 +100,20 @@ class Changed extends Error {}
 /** Packing failed, whichever file was being read: the whole add ends. */
 class StoringFailed extends Error {}
 
-async function storing<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (cause) {
-    throw new StoringFailed('storing failed', { cause })
-  }
-}
-
 export function createAdder(packs: string, host: AdderHost): Adder {
-  const buffer = Buffer.allocUnsafeSlow(BATCH_BYTES)
+  /** One is read into while what the other holds is asked for and stored. */
+  let buffer = Buffer.allocUnsafeSlow(BATCH_BYTES)
+  let other = Buffer.allocUnsafeSlow(BATCH_BYTES)
   const files = createPackFiles(packs)
   const data = createPackWriter(packs, 'data', (pack) => host.published(pack))
   const meta = createPackWriter(packs, 'meta', (pack) => host.published(pack))
   let used = 0
   let batch: Pending[] = []
   let stamp = 0
+  /** The stamp that is asked for and not yet in the writers' hands. */
+  let asked: number | undefined
+  /** The batch before, on its way to the writers. Its failure is told by the next `settle`. */
+  let storing: Promise<{ readonly error: unknown } | undefined> = Promise.resolve(undefined)
   let filesRead = 0
   let bytesRead = 0
   let waitsFor = new Map<number, number>()
@@ -128,7 +126,7 @@ export function createAdder(packs: string, host: AdderHost): Adder {
   }
 
   const ask = async (kind: ObjectKind, ids: readonly Uint8Array[]): Promise<readonly Answer[]> => {
-    stamp++
+    asked = ++stamp
     const answers = await host.ask(kind, stamp, ids, takeProgress())
     for (const answer of answers) {
       if (answer.state !== 'pending') continue
@@ -150,28 +148,45 @@ export function createAdder(packs: string, host: AdderHost): Adder {
     }
   }
 
-  /** Asks for the batch and stores what is missing; the buffer is free afterwards. */
-  const settle = async (): Promise<void> => {
+  /** Waits for the batch before, then lets this one be asked for and stored while the next is read. */
+  const turn = async (): Promise<void> => {
+    const failed = await storing
+    if (failed !== undefined) throw new StoringFailed('storing failed', { cause: failed.error })
+    used = 0
+    if (batch.length === 0) return
+    const from = buffer
     const settling = batch
     batch = []
-    if (settling.length > 0) await storing(() => store(settling))
-    used = 0
+    buffer = other
+    other = from
+    storing = store(settling, from).then(
+      () => undefined,
+      (error: unknown) => ({ error }),
+    )
   }
 
-  const store = async (settling: readonly Pending[]): Promise<void> => {
+  /** All that was read is in the writers' hands afterwards. */
+  const settle = async (): Promise<void> => {
+    await turn()
+    await turn()
+  }
+
+  /** Asks for the chunks, and stores those that are missing. */
+  const store = async (settling: readonly Pending[], from: Uint8Array): Promise<void> => {
     const answers = await ask(
       'chunk',
       settling.map((p) => p.id),
     )
     settling.forEach((pending, i) => {
       const answer = answers[i]
-      const plain = buffer.subarray(pending.from, pending.to)
+      const plain = from.subarray(pending.from, pending.to)
       if (answer === undefined || answer.state === 'pending') return
       if (answer.state === 'known' && holds('chunk', pending.id, answer.at, plain)) return
       data.append('chunk', pending.id, plain, stamp, pending.mayCompress)
       pending.owner.newBytes += plain.length
       pending.owner.stored = true
     })
+    asked = undefined
     await data.keepUp()
   }
 
@@ -183,7 +198,7 @@ export function createAdder(packs: string, host: AdderHost): Adder {
   }
 
   const addSmall = async (fd: number, facts: ReadFacts, draft: Draft): Promise<Uint8Array> => {
-    if (used + facts.size > BATCH_BYTES || batch.length >= BATCH_CHUNKS) await settle()
+    if (used + facts.size > BATCH_BYTES || batch.length >= BATCH_CHUNKS) await turn()
     const from = used
     const to = from + facts.size
     if (readInto(fd, buffer.subarray(from, to), 0) !== facts.size) throw new Changed()
@@ -192,14 +207,14 @@ export function createAdder(packs: string, host: AdderHost): Adder {
     return push(draft, from, to, true)
   }
 
-  /** Cuts a file of any size through one window of the buffer. */
+  /** Cuts a file of any size through a window of the buffers. */
   const addLarge = async (
     fd: number,
     facts: ReadFacts,
     draft: Draft,
     reached: (position: number) => void,
   ): Promise<Uint8Array> => {
-    await settle()
+    await turn()
     const whole = createHash('sha256')
     const parts: RecipePart[] = []
     let from = 0
@@ -211,9 +226,10 @@ export function createAdder(packs: string, host: AdderHost): Adder {
       const wanted = Math.min(CHUNK_MAX_BYTES, facts.size - position + (filled - from))
       if (filled - from < wanted) {
         if (from + wanted > BATCH_BYTES) {
-          await settle()
+          const before = buffer
+          await turn()
           if (host.stopped()) throw interrupted()
-          buffer.copyWithin(0, from, filled)
+          before.copy(buffer, 0, from, filled)
           filled -= from
           from = 0
         }
@@ -241,19 +257,25 @@ export function createAdder(packs: string, host: AdderHost): Adder {
     await settle()
     if (parts.length > 1) {
       const body = encodeRecipe(id, { size: facts.size, parts })
-      await storing(() => addRecipe(id, body, draft))
+      await addRecipe(id, body, draft)
     }
     return id
   }
 
   const addRecipe = async (id: Uint8Array, body: Uint8Array, draft: Draft): Promise<void> => {
-    const [answer] = await ask('recipe', [id])
-    if (answer === undefined || answer.state === 'pending') return
-    if (answer.state === 'known' && holds('recipe', id, answer.at, body)) return
-    meta.append('recipe', id, body, stamp)
-    draft.newBytes += body.length
-    draft.stored = true
-    await meta.keepUp()
+    try {
+      const [answer] = await ask('recipe', [id])
+      if (answer === undefined || answer.state === 'pending') return
+      if (answer.state === 'known' && holds('recipe', id, answer.at, body)) return
+      meta.append('recipe', id, body, stamp)
+      draft.newBytes += body.length
+      draft.stored = true
+      await meta.keepUp()
+    } catch (cause) {
+      throw new StoringFailed('storing failed', { cause })
+    } finally {
+      asked = undefined
+    }
   }
 
   const addFile = async (path: string, draft: Draft): Promise<FileResult> => {
@@ -320,13 +342,18 @@ export function createAdder(packs: string, host: AdderHost): Adder {
       return { files: withBytes, stamp, waitsFor, progress: takeProgress() }
     },
     durableStamp: () =>
-      Math.min(data.pendingSince() ?? Infinity, meta.pendingSince() ?? Infinity, stamp + 1) - 1,
+      Math.min(
+        data.pendingSince() ?? Infinity,
+        meta.pendingSince() ?? Infinity,
+        asked ?? stamp + 1,
+      ) - 1,
     async finish() {
       await data.finish()
       await meta.finish()
       files.close()
     },
     async abandon() {
+      await storing
       await data.abandon()
       await meta.abandon()
       files.close()

@@ -204,6 +204,10 @@ export function createFileBackend(ctx: Context, root: string, url = `file://${ro
       const { path, state } = locate(key)
       return state === 'absent' ? undefined : infoOf(key, path)
     },
+    file(key) {
+      const { path, state } = locate(key)
+      return state === 'absent' ? undefined : path
+    },
     async *list(prefix, options) {
       checkPrefix(prefix)
       for await (const info of walk(root, '', prefix)) {

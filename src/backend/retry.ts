@@ -1,5 +1,5 @@
 import { type Context, isCxvError } from '../base/index.ts'
-import type { Backend, ObjectInfo } from './types.ts'
+import type { Backend, Key, ObjectInfo } from './types.ts'
 
 export interface RetryOptions {
   /** Calls in all, the first included. */
@@ -49,6 +49,7 @@ export function withRetry(ctx: Context, inner: Backend, options: RetryOptions = 
       const attempt = watchAttempts(o)
       return repeat(`get ${key}`, () => inner.get(key, range, attempt()))
     },
+    ...(inner.file && { file: (key: Key) => inner.file?.(key) }),
     stat: (key, o) => repeat(`stat ${key}`, () => inner.stat(key, o)),
     async *list(prefix, o) {
       const given = new Set<string>()

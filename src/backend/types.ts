@@ -62,6 +62,11 @@ export interface Backend {
     body: Uint8Array,
     options?: Abortable & Watched & { readonly ifMatch?: string | null },
   ): Promise<ObjectInfo>
+  /**
+   * The path of the file that is this object, on this machine; undefined where there is none. To be read only,
+   * and only through no symlink. Left out by implementations whose objects are no files here.
+   */
+  file?(key: Key): string | undefined
   /** Deleting an absent key succeeds. */
   delete(key: Key, options?: Abortable): Promise<void>
   close(): Promise<void>

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { openBackend } from '../backend/index.ts'
+import { plural } from '../base/index.ts'
 import { tightenHeaps } from '../io/index.ts'
 import { clone, folderOfUrl, lastingUrl } from '../sync/index.ts'
 import { describePull } from './pull.ts'
@@ -11,7 +12,9 @@ export const command = erase(
     summary: 'Make a repository of a remote',
     description:
       'Brings all branches, tags and runs with their bytes, and puts the files of one branch in place. The ' +
-      'remote is called origin. Interrupted, the same command goes on where it stopped.',
+      'remote is called origin. Interrupted, the same command goes on where it stopped. ' +
+      'From a path on the same disk, the packs are hard links to those of the remote, as with git: they take no ' +
+      'room, but what damages the file damages both. --no-hardlinks makes copies.',
     examples: [
       ['cxv clone ssh://gpu-host/srv/xrays', 'into ./xrays'],
       ['cxv clone /mnt/nas/xrays work', 'into ./work'],
@@ -30,6 +33,10 @@ export const command = erase(
     ],
     options: {
       branch: { type: 'string', alias: 'b', placeholder: 'NAME', describe: 'Branch to check out' },
+      'no-hardlinks': {
+        type: 'boolean',
+        describe: 'Copy the packs of a remote on this disk, instead of sharing its files',
+      },
       'no-data': { type: 'boolean', describe: 'History only, no bytes of files and no work tree' },
     },
     async run(ctx, args) {
@@ -41,6 +48,7 @@ export const command = erase(
         return await clone(ctx, url, folder, backend, {
           ...(args.branch === undefined ? {} : { branch: args.branch }),
           data: args['no-data'] !== true,
+          hardlinks: args['no-hardlinks'] !== true,
         })
       } finally {
         await backend.close()
@@ -49,6 +57,10 @@ export const command = erase(
     *text(r, style) {
       if (r.resumed) yield 'finished the clone that had been interrupted'
       yield* describePull(r, style)
+      const { packs, packsLinked } = r.fetch
+      if (packsLinked > 0) {
+        yield `${packsLinked} of ${plural(packs, 'pack')} shared with ${r.fetch.url} by hard links`
+      }
       yield `cloned into ${r.folder}`
     },
   }),

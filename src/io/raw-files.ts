@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { crashPoint } from './crash-point.ts'
-import { fileSystemError, writeAll } from './fs.ts'
+import { fileSystemError, openNoFollow, writeAll } from './fs.ts'
 
 /**
  * Synchronous calls on file descriptors, for worker threads: there they beat promises several times
@@ -125,6 +125,8 @@ export async function publishOpenFile(
     const made = fs.mkdirSync(folder, { recursive: true }) !== undefined
     fs.renameSync(temporary, path)
     crashPoint('rename')
+    // Two names of one file: renaming one to the other does nothing, and leaves both.
+    fs.rmSync(temporary, { force: true })
     await Promise.all([
       syncFolderBehind(folder),
       ...(made ? [syncFolderBehind(dirname(folder))] : []),
@@ -157,6 +159,30 @@ export const renameQuick = (from: string, to: string): void => fs.renameSync(fro
 
 /** Removes the file if it is there. */
 export const removeQuick = (path: string): void => fs.rmSync(path, { force: true })
+
+/**
+ * A second name for a file that only this user can write, whoever owns the folder it is in: what another user
+ * could change later must not be shared.
+ * @returns a descriptor to read it; undefined where the file system cannot link, or the file is none to share
+ */
+export function linkOwnFile(from: string, to: string): number | undefined {
+  const user = process.getuid?.()
+  if (user === undefined) return undefined
+  try {
+    fs.linkSync(from, to)
+  } catch {
+    return undefined
+  }
+  try {
+    // Before it is opened: a pipe would be waited for. A symbolic link was linked itself.
+    const stat = fs.lstatSync(to)
+    if (stat.isFile() && stat.uid === user && (stat.mode & 0o022) === 0) return openNoFollow(to)
+  } catch {
+    // Not to be read: no file to share.
+  }
+  fs.rmSync(to, { force: true })
+  return undefined
+}
 
 /** A second name for the file's bytes: a hard link, or a copy where the file system has none. */
 export function linkOrCopy(from: string, to: string): void {

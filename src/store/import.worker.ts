@@ -3,7 +3,7 @@ import type { WorkFolders } from './materialiser.ts'
 import { serveJobs } from './thread-pool.ts'
 
 /** Takes packs in on a thread of its own. */
-serveJobs<ImportJob, ImportedPack>(
+serveJobs<ImportJob, ImportedPack | undefined>(
   (folders) => (job) => importOnePack(folders as WorkFolders, job),
-  ({ bytes }) => [bytes.buffer],
+  (done) => (done?.bytes === undefined ? [] : [done.bytes.buffer]),
 )

@@ -70,6 +70,17 @@ export interface PackImporter {
     bytes: Uint8Array<ArrayBuffer>,
     files?: readonly FileToMaterialise[],
   ): Promise<{ readonly written: Materialised; readonly bytes: Uint8Array<ArrayBuffer> }>
+  /**
+   * As `import`, by a hard link to a file on this machine: the bytes are read and verified, not copied.
+   * @returns undefined where that cannot be: another file system, another user's file, one that others can write,
+   *   another size. Nothing was taken in then
+   * @throws PACK_CORRUPT
+   */
+  importLink(
+    id: PackId,
+    pack: { readonly path: string; readonly sizeBytes: number },
+    files?: readonly FileToMaterialise[],
+  ): Promise<Materialised | undefined>
   close(): Promise<void>
 }
 

@@ -26,7 +26,7 @@ test('after a clone no file is read to know it, and what changed at once is seen
 
   const root = join(tempFolder(t), 'clone')
   const ctx = { ...testContext(), env: {} }
-  await clone(ctx, backend.url, root, backend, { data: true })
+  await clone(ctx, backend.url, root, backend, { data: true, hardlinks: true })
   for (const [path, bytes] of Object.entries(files)) {
     assert.ok(readFileSync(join(root, path)).equals(bytes), path)
   }

@@ -99,6 +99,7 @@ export async function clone(
   let ahead: CheckoutAhead | undefined
   const fetch = await fetchState(ctx, repo, remote, state, {
     data: options.data,
+    link: options.hardlinks,
     // A folder that an interrupted clone left may hold files: there each is looked at first.
     ...(resumed
       ? {}

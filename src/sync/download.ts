@@ -38,7 +38,17 @@ const MANY_FRAMES = 4_096
 export interface Download {
   readonly contents: number
   readonly packs: number
+  /** Packs that are hard links to the remote's. */
+  readonly packsLinked: number
   readonly bytes: number
+}
+
+export const NOTHING: Download = { contents: 0, packs: 0, packsLinked: 0, bytes: 0 }
+
+export interface FetchFramesOptions {
+  readonly ahead?: CheckoutAhead | undefined
+  /** Whole packs of a remote on this disk become hard links to its files, where they can. */
+  readonly link?: boolean | undefined
 }
 
 /** Consecutive frames of one pack, in one request. */
@@ -111,10 +121,10 @@ export async function fetchFrames(
   repo: Repository,
   remote: Remote,
   { contents, frames }: LocatedContents,
-  ahead?: CheckoutAhead,
+  options: FetchFramesOptions = {},
 ): Promise<Download> {
-  if (frames.length === 0) return { contents: 0, packs: 0, bytes: 0 }
-  return { contents, ...(await transfer(ctx, await repo.store(), remote, frames, ahead)) }
+  if (frames.length === 0) return NOTHING
+  return { contents, ...(await transfer(ctx, await repo.store(), remote, frames, options)) }
 }
 
 async function transfer(
@@ -122,8 +132,8 @@ async function transfer(
   store: Store,
   remote: Remote,
   frames: readonly Located[],
-  ahead: CheckoutAhead | undefined,
-): Promise<{ packs: number; bytes: number }> {
+  { ahead, link = false }: FetchFramesOptions,
+): Promise<Omit<Download, 'contents'>> {
   const { whole, spans } = planDownload(frames)
   const total =
     whole.reduce((sum, { pack }) => sum + pack.size, 0) +
@@ -134,6 +144,8 @@ async function transfer(
   const largest = Math.max(0, ...whole.map(({ pack }) => pack.size))
   const spare: Uint8Array[] = []
   let reuses = true
+  let links = link
+  let packsLinked = 0
   const importer = store.openImporter()
   // One more than are taken in at a time: it is read meanwhile.
   const atOnce = inWhole > whole.length * MANY_FRAMES ? 1 : Math.max(limit, importer.width) + 1
@@ -141,6 +153,21 @@ async function transfer(
   try {
     await forEachBounded(whole, atOnce, async ({ pack, frames: held }) => {
       ctx.signal.throwIfAborted()
+      const files = ahead === undefined ? [] : held.flatMap((frame) => ahead.take(frame.id))
+      const path = links ? remote.backend.file?.(packKey(pack.id)) : undefined
+      if (path !== undefined) {
+        const linking = { path, sizeBytes: pack.size }
+        const written = await importing(remote, packKey(pack.id), () =>
+          importer.importLink(pack.id, linking, files),
+        )
+        links &&= written !== undefined
+        if (written !== undefined) {
+          packsLinked++
+          if (written.length > 0) await ahead?.wrote(written)
+          task.advance(pack.size, pack.size)
+          return
+        }
+      }
       let told = 0
       const onBytes = (n: number): void => {
         told += n
@@ -149,7 +176,6 @@ async function transfer(
       const into = reuses ? (spare.pop() ?? new Uint8Array(largest)) : undefined
       const bytes = await getPack(ctx, remote, pack, { into, onBytes })
       reuses &&= bytes.buffer === into?.buffer
-      const files = ahead === undefined ? [] : held.flatMap((frame) => ahead.take(frame.id))
       const done = await importing(remote, packKey(pack.id), () =>
         importer.import(pack.id, bytes, files),
       )
@@ -165,7 +191,7 @@ async function transfer(
     await importer.close()
     task.end()
   }
-  return { packs: whole.length, bytes: total }
+  return { packs: whole.length, packsLinked, bytes: total }
 }
 
 async function getPack(

@@ -10,7 +10,13 @@ import {
 import { refKey } from '../format/index.ts'
 import type { Repository } from '../repo/types.ts'
 import { contentsOf, isDataset, reachable } from './commits.ts'
-import { type Download, fetchFrames, locateContents, type LocatedContents } from './download.ts'
+import {
+  type Download,
+  fetchFrames,
+  locateContents,
+  type LocatedContents,
+  NOTHING,
+} from './download.ts'
 import { downloadAllHistory, downloadHistory } from './history-packs.ts'
 import { corrupt, kindOfRef, readRemote, type RemoteRefRow, type RemoteState } from './state.ts'
 import type { FetchedRef, FetchOptions, FetchResult, Remote } from './types.ts'
@@ -56,7 +62,7 @@ export async function fetchState(
     const commits = all ? await reachable(ctx, history, wanted) : fresh
     const located = await locateData(ctx, repo, remote, commits)
     const ahead = await options.checkout?.()
-    got.push(await fetchFrames(ctx, repo, remote, located, ahead))
+    got.push(await fetchFrames(ctx, repo, remote, located, { ahead, link: options.link }))
     got.push(await fetchLost(ctx, repo, remote, before))
   } else if (fresh.size > 0 && partial !== true) {
     await repo.updateConfig((config) => ({ ...config, partial: true }))
@@ -71,6 +77,7 @@ export async function fetchState(
       .length,
     contents: got.reduce((sum, { contents }) => sum + contents, 0),
     packs: got.reduce((sum, { packs }) => sum + packs, 0),
+    packsLinked: got.reduce((sum, { packsLinked }) => sum + packsLinked, 0),
     bytes: got.reduce((sum, { bytes }) => sum + bytes, 0),
   }
 }
@@ -103,7 +110,7 @@ async function fetchLost(
   const { commit } = await repo.history.head()
   const rows = await repo.history.manifest(commit, { asWritten: true })
   const lost = await store.missing([...new Set(rows.map(({ id }) => id))])
-  if (lost.size === 0) return { contents: 0, packs: 0, bytes: 0 }
+  if (lost.size === 0) return NOTHING
   const contents = await contentsOf(ctx, repo.history, commits)
   for (const { id, path } of rows) contents.set(id, path)
   const located = await locateContents(ctx, repo, remote, contents, (paths) =>

@@ -64,6 +64,8 @@ export interface FetchOptions {
   readonly recheck?: boolean
   /** Called when the history is here and no ref has moved: may throw to stop. */
   readonly beforeData?: () => Promise<void>
+  /** Packs of a remote on this disk become hard links to its files, where they can. */
+  readonly link?: boolean
   /** Begins a checkout that goes along with the bytes. */
   readonly checkout?: () => Promise<CheckoutAhead>
 }
@@ -84,6 +86,8 @@ export interface FetchResult {
   readonly runs: number
   readonly contents: number
   readonly packs: number
+  /** Packs that are hard links to the remote's. */
+  readonly packsLinked: number
   readonly bytes: number
 }
 
@@ -111,6 +115,8 @@ export interface CloneOptions {
   /** Default: the remote's own. */
   readonly branch?: string
   readonly data: boolean
+  /** Packs of a remote on this disk are hard links to its files, where they can be, as in git. */
+  readonly hardlinks: boolean
 }
 
 export interface CloneResult extends PullResult {

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { isCxvError, toHex } from '../base/index.ts'
+import { createPackBytes } from '../../test/helpers/pack-bytes.ts'
+import { seededBytes } from '../../test/helpers/seeded.ts'
+import { tempFolder } from '../../test/helpers/temp.ts'
+import { importOnePack } from './importer.ts'
+import { packPath } from './paths.ts'
+
+const contents = [seededBytes(1, 300_000), seededBytes(2, 1_000)]
+const { id, bytes } = createPackBytes(contents.map((contentOf) => ({ contentOf, chunks: [] })))
+
+function setUp(t: TestContext) {
+  const top = tempFolder(t)
+  const packs = join(top, 'packs')
+  const path = join(top, 'pack-of-a-remote')
+  mkdirSync(packs)
+  const link = (sizeBytes = bytes.length) =>
+    importOnePack(
+      { packs, temporaries: join(top, 'tmp') },
+      {
+        id,
+        source: { path, sizeBytes },
+        paths: '',
+        executable: new Uint8Array(),
+        ids: new Uint8Array(),
+      },
+    )
+  return { packs, path, link }
+}
+
+const filesIn = (packs: string): string[] =>
+  readdirSync(packs, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    /\.(pack|tmp)/.test(name),
+  )
+
+test('a pack is taken in by a hard link, once and again', async (t) => {
+  const { packs, path, link } = setUp(t)
+  writeFileSync(path, bytes, { mode: 0o644 })
+  for (let i = 0; i < 2; i++) {
+    const done = await link()
+    assert.equal(done?.kind, 'data')
+    assert.equal(statSync(packPath(packs, id)).ino, statSync(path).ino)
+    assert.deepEqual(filesIn(packs), [`${id.slice(0, 2)}/${id}.pack`])
+  }
+})
+
+test('packs that are linked at the same time are each read into memory of their own', async (t) => {
+  const top = tempFolder(t)
+  const folders = { packs: join(top, 'packs'), temporaries: join(top, 'tmp') }
+  const all = Array.from({ length: 4 }, (_, i) => {
+    const contentOf = seededBytes(100 + i, 50_000)
+    const pack = createPackBytes([{ contentOf, chunks: [] }])
+    const path = join(top, `${i}`)
+    writeFileSync(path, pack.bytes, { mode: 0o644 })
+    return { path, pack, contentOf }
+  })
+  const done = await Promise.all(
+    all.map(({ path, pack }, i) =>
+      importOnePack(folders, {
+        id: pack.id,
+        source: { path, sizeBytes: pack.bytes.length },
+        paths: join(top, `out-${i}`),
+        executable: Uint8Array.of(0),
+        ids: createHash('sha256').update(all[i]!.contentOf).digest(),
+      }),
+    ),
+  )
+  for (const [i, { contentOf }] of all.entries()) {
+    assert.equal(done[i]?.files.length, 1)
+    assert.ok(
+      readFileSync(join(top, `out-${i}`)).equals(contentOf),
+      toHex(all[i]!.contentOf.subarray(0, 4)),
+    )
+  }
+})
+
+test('what others can write, links, pipes and files of another size are not linked', async (t) => {
+  const { packs, path, link } = setUp(t)
+  assert.equal(await link(), undefined)
+  writeFileSync(path, bytes)
+  chmodSync(path, 0o664)
+  assert.equal(await link(), undefined)
+  chmodSync(path, 0o644)
+  assert.equal(await link(bytes.length - 1), undefined)
+  assert.equal(await link(bytes.length + 1), undefined)
+  assert.equal(await link(1 << 30), undefined)
+  const real = `${path}-real`
+  for (const make of [
+    () => symlinkSync(real, path),
+    () => execFileSync('mkfifo', [path]),
+    () => mkdirSync(path),
+  ]) {
+    rmSync(path, { force: true, recursive: true })
+    writeFileSync(real, bytes)
+    make()
+    assert.equal(await link(), undefined)
+  }
+  assert.deepEqual(filesIn(packs), [])
+})
+
+test('a damaged pack is not linked, and leaves nothing', async (t) => {
+  const { packs, path, link } = setUp(t)
+  const bad = Uint8Array.from(bytes)
+  bad[5_000]! ^= 1
+  writeFileSync(path, bad, { mode: 0o644 })
+  await assert.rejects(link(), (error) => isCxvError(error, 'PACK_CORRUPT'))
+  assert.ok(!existsSync(packPath(packs, id)))
+  assert.deepEqual(filesIn(packs), [])
+})

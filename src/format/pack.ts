@@ -260,18 +260,6 @@ export function createPackNamer(kind: PackKind): PackNamer {
   }
 }
 
-/** The id of a pack whose bytes are all at hand and whose table is `entries`. */
-function packIdOf(kind: PackKind, entries: readonly PackEntry[], bytes: Uint8Array): PackId {
-  const namer = createPackNamer(kind)
-  let end = PACK_HEADER_BYTES
-  for (const { kind: of, codec, offset, storedLength } of entries) {
-    const from = offset + FRAME_HEADER_BYTES
-    end = from + storedLength
-    namer.add({ kind: of, codec, body: bytes.subarray(from, end) })
-  }
-  return namer.name(bytes.subarray(end))
-}
-
 /**
  * How many bytes at the pack's end hold table and footer.
  * @param footer the last PACK_FOOTER_BYTES of the pack
@@ -387,25 +375,63 @@ function checkFrameOrNot(bytes: Uint8Array, at: number): PackEntry | undefined {
   }
 }
 
+/** Bytes of a pack, which may be valid until the next call only. */
+export type PackBytes = (offset: number, length: number) => Uint8Array
+
+/** A pack that came from elsewhere: its table can be believed when all of `frames` has been gone through. */
+export interface PackToCheck {
+  readonly kind: PackKind
+  readonly entries: readonly PackEntry[]
+  /**
+   * The frames in order, each decoded, and checked against the table and its id before it is given out; behind
+   * the last one the name of the pack is checked.
+   * @throws CxvError PACK_CORRUPT
+   */
+  frames(): Generator<{ readonly entry: PackEntry; readonly plain: Uint8Array }>
+}
+
 /**
  * Everything there is to check of a pack that came from elsewhere: its name, table, and that every
  * frame decodes to the bytes its id names and is what the table says.
- * @throws CxvError PACK_CORRUPT
+ * @throws CxvError PACK_CORRUPT, also from `frames`
  */
+export function checkPack(id: PackId, sizeBytes: number, read: PackBytes): PackToCheck {
+  if (sizeBytes > PACK_MAX_BYTES) throw corrupt('it is larger than a pack may be')
+  const kind = decodePackHeader(read(0, Math.min(sizeBytes, PACK_HEADER_BYTES)))
+  const footerLength = Math.min(sizeBytes, PACK_FOOTER_BYTES)
+  const tailLength = tableAndFooterLength(read(sizeBytes - footerLength, footerLength), sizeBytes)
+  const tail = copyOf(read(sizeBytes - tailLength, tailLength), 0, tailLength)
+  const entries = decodeTable(tail, sizeBytes)
+  return {
+    kind,
+    entries,
+    *frames() {
+      const namer = createPackNamer(kind)
+      for (const entry of entries) {
+        const frame = read(entry.offset, frameLength(entry))
+        const { entry: told, plain } = decodeFrame(frame)
+        if (!sameEntry({ ...told, offset: entry.offset }, entry)) {
+          throw corrupt('its table and its frames differ')
+        }
+        namer.add({ ...entry, body: frame.subarray(FRAME_HEADER_BYTES) })
+        yield { entry, plain }
+      }
+      const name = namer.name(tail)
+      if (name !== id) throw corrupt(`${id} has other bytes (${name})`)
+    },
+  }
+}
+
+/** The whole check of a pack whose bytes are all at hand. @throws CxvError PACK_CORRUPT */
 export function verifyPack(
   id: PackId,
   bytes: Uint8Array,
 ): { readonly kind: PackKind; readonly entries: readonly PackEntry[] } {
-  if (bytes.length > PACK_MAX_BYTES) throw corrupt('it is larger than a pack may be')
-  const kind = decodePackHeader(bytes)
-  const entries = packTable(bytes)
-  const name = packIdOf(kind, entries, bytes)
-  if (name !== id) throw corrupt(`${id} has other bytes (${name})`)
-  for (const entry of entries) {
-    if (!sameEntry(decodeFrame(bytes, entry.offset).entry, entry)) {
-      throw corrupt('its table and its frames differ')
-    }
-  }
+  const { kind, entries, frames } = checkPack(id, bytes.length, (offset, length) =>
+    bytes.subarray(offset, offset + length),
+  )
+  const checking = frames()
+  while (checking.next().done !== true);
   return { kind, entries }
 }
 

@@ -14,11 +14,8 @@ import { removeTemporaries } from './work-files.ts'
 /** Smaller packs are taken in on the thread that has them: starting another takes longer. */
 const SMALL_PACK_BYTES = 4 << 20
 
-/**
- * Threads that take packs in wait for the disk a third of their time: one more than there are cores keeps
- * those busy. Three hash 2 GB/s, and each holds a pack (docs/decisions/0018).
- */
-const importThreads = (): number => Math.min(3, usefulThreads() + 1)
+/** Each may hold a pack or two, and three hash more than a disk writes (docs/decisions/0018). */
+const importThreads = (): number => Math.min(3, usefulThreads())
 
 /** @see Store.openImporter */
 export function createPackImporter(

@@ -1,15 +1,18 @@
-import type { PackId } from '../base/index.ts'
+import { CxvError, type PackId } from '../base/index.ts'
 import {
+  checkPack,
   encodeTable,
   frameBody,
-  PACK_MAX_BYTES,
+  type PackBytes,
   type PackEntry,
   type PackKind,
+  type PackToCheck,
   verifyPack,
 } from '../format/index.ts'
 import {
+  alignedBytes,
   closeFile,
-  createUncached,
+  createUncachedFile,
   factsOfOpen,
   fileSystemError,
   linkOwnFile,
@@ -19,6 +22,7 @@ import {
   removeQuick,
   temporaryBeside,
   threadName,
+  type UncachedFile,
 } from '../io/index.ts'
 import { splitIds } from './add-wire.ts'
 import type { MaterialisedFile, WorkFolders } from './materialiser.ts'
@@ -64,108 +68,147 @@ export async function importOnePack(
   job: ImportJob,
 ): Promise<ImportedPack | undefined> {
   const { id, source } = job
-  if (!('path' in source)) {
-    const { kind, entries } = verifyPack(id, source)
-    await publishPack(folders.packs, id, source)
-    const files = writeFiles(folders, job, source, entries)
-    return { kind, bytes: source, table: encodeTable(entries), files }
-  }
-  const linked = linkPack(folders.packs, source)
-  if (linked === undefined) return undefined
-  const { fd, temporary, memory } = linked
-  const bytes = memory.subarray(0, source.sizeBytes)
+  const files = createJobFiles(folders, job)
+  if ('path' in source) return importLinked(folders.packs, id, source, files)
+  const { kind, entries } = verifyPack(id, source)
+  await publishPack(folders.packs, id, source)
   try {
-    const { kind, entries } = verifyLinked(id, linked, bytes)
-    await publishOpenFile(fd, temporary, packFolder(folders.packs, id), packName(id))
-    return { kind, table: encodeTable(entries), files: writeFiles(folders, job, bytes, entries) }
+    for (const entry of entries) {
+      if (files.wants(entry)) await files.take(entry, frameBody(source, entry.offset, entry))
+    }
   } finally {
-    spare.push(memory)
+    await files.settled()
   }
+  return { kind, bytes: source, table: encodeTable(entries), files: await files.all() }
 }
 
-/** Memory of this thread for packs that are linked. A pack waits for the disk while the next is begun. */
-const spare: Uint8Array[] = []
-
-interface LinkedPack {
-  readonly fd: number
-  readonly temporary: string
-  /** Begins with the bytes of the pack. */
-  readonly memory: Uint8Array
-}
-
-/** A link to the pack under a temporary name. */
-function linkPack(packs: string, { path, sizeBytes }: PackToLink): LinkedPack | undefined {
-  if (sizeBytes > PACK_MAX_BYTES) return undefined
+/** The bytes are the remote's own and durable: each file is written as its chunk is verified. */
+async function importLinked(
+  packs: string,
+  id: PackId,
+  { path, sizeBytes }: PackToLink,
+  files: JobFiles,
+): Promise<ImportedPack | undefined> {
   makeFolder(packs)
   const temporary = temporaryBeside(`${packs}/${threadName()}`)
   const fd = linkOwnFile(path, temporary)
   if (fd === undefined) return undefined
-  const found = spare.pop()
-  const memory =
-    found !== undefined && found.length >= sizeBytes ? found : new Uint8Array(sizeBytes)
+  let pack: PackToCheck
   try {
-    const whole =
-      factsOfOpen(fd).size === sizeBytes &&
-      readInto(fd, memory.subarray(0, sizeBytes), 0) === sizeBytes
-    if (whole) return { fd, temporary, memory }
-  } catch {
-    // A sector that the disk cannot read: who copies the pack is told.
+    if (factsOfOpen(fd).size !== sizeBytes) {
+      giveUp(fd, temporary)
+      return undefined
+    }
+    pack = checkPack(id, sizeBytes, bytesOf(fd, sizeBytes))
+    for (const { entry, plain } of pack.frames()) {
+      if (files.wants(entry)) await files.take(entry, plain)
+    }
+  } catch (error) {
+    giveUp(fd, temporary)
+    throw error
+  } finally {
+    await files.settled()
   }
-  spare.push(memory)
-  giveUpLink(fd, temporary)
-  return undefined
+  await publishOpenFile(fd, temporary, packFolder(packs, id), packName(id))
+  return { kind: pack.kind, table: encodeTable(pack.entries), files: await files.all() }
 }
 
-function giveUpLink(fd: number, temporary: string): void {
+function giveUp(fd: number, temporary: string): void {
   closeFile(fd)
   removeQuick(temporary)
 }
 
-function verifyLinked(
-  id: PackId,
-  { fd, temporary }: LinkedPack,
-  bytes: Uint8Array,
-): ReturnType<typeof verifyPack> {
-  try {
-    return verifyPack(id, bytes)
-  } catch (error) {
-    giveUpLink(fd, temporary)
-    throw error
+/** Small frames are read together; a large one alone, so that it stays in the processor's cache. */
+const WINDOW_BYTES = 256 << 10
+
+function bytesOf(fd: number, sizeBytes: number): PackBytes {
+  let window = new Uint8Array(WINDOW_BYTES)
+  let from = 0
+  let end = 0
+  return (offset, length) => {
+    if (offset < from || offset + length > end) {
+      const wanted = Math.max(length, Math.min(WINDOW_BYTES, sizeBytes - offset))
+      if (wanted > window.length) window = new Uint8Array(wanted)
+      end = from = offset
+      try {
+        end += readInto(fd, window.subarray(0, wanted), offset)
+      } catch (cause) {
+        throw new CxvError('PACK_CORRUPT', 'damaged pack: it cannot be read', { cause })
+      }
+      if (offset + length > end) throw new CxvError('PACK_CORRUPT', 'damaged pack: it is cut off')
+    }
+    return window.subarray(offset - from, offset - from + length)
   }
 }
 
-function writeFiles(
+/** The files of a job, written as chunks of the pack come by. */
+interface JobFiles {
+  wants(entry: PackEntry): boolean
+  /** @param plain verified; the caller's again when this resolves */
+  take(entry: PackEntry, plain: Uint8Array): Promise<void>
+  /** When no file is on its way any more; never rejects. */
+  settled(): Promise<void>
+  /** @throws what a file threw */
+  all(): Promise<readonly MaterialisedFile[]>
+}
+
+function createJobFiles(
   { temporaries }: WorkFolders,
   { paths, executable, ids }: ImportJob,
-  bytes: Uint8Array,
-  entries: readonly PackEntry[],
-): readonly MaterialisedFile[] {
-  const wanted = paths.split('\0')
-  const chunks = new Map<string, PackEntry>()
-  if (ids.length > 0) {
-    for (const entry of entries) if (entry.kind === 'chunk') chunks.set(keyOf(entry.id), entry)
-  }
+): JobFiles {
   const writer = createWorkFileWriter(temporaries)
-  return splitIds(ids).map((file, i): MaterialisedFile => {
-    const entry = chunks.get(keyOf(file))
-    const path = wanted[i]
-    if (entry === undefined || path === undefined) return undefined
-    const plain = frameBody(bytes, entry.offset, entry)
-    return writer.write(path, plain.length, [plain], undefined, executable[i] === 1)
+  const absolute = paths.split('\0')
+  /** Places in the job, by content id. */
+  const wanted = new Map<string, number[]>()
+  const contents = splitIds(ids)
+  contents.forEach((id, i) => {
+    const key = keyOf(id)
+    const same = wanted.get(key)
+    if (same === undefined) wanted.set(key, [i])
+    else same.push(i)
   })
+  const written = contents.map((): Promise<MaterialisedFile> => Promise.resolve(undefined))
+  return {
+    wants: (entry) => entry.kind === 'chunk' && wanted.size > 0 && wanted.has(keyOf(entry.id)),
+    async take(entry, plain) {
+      for (const i of wanted.get(keyOf(entry.id)) ?? []) {
+        await writer.room()
+        const path = absolute[i]
+        if (path === undefined) throw new Error('a file has no path')
+        written[i] = writer.begin(path, plain, executable[i] === 1)
+        written[i]?.catch(() => undefined)
+      }
+      wanted.delete(keyOf(entry.id))
+    },
+    settled: async () => void (await Promise.allSettled(written)),
+    all: () => Promise.all(written),
+  }
 }
 
 const keyOf = (id: Uint8Array): string =>
   Buffer.from(id.buffer, id.byteOffset, id.length).toString('latin1')
 
+const BLOCK_BYTES = 4 << 20
+/** Memory of this thread to write packs from: one waits for the disk while the next is begun. */
+const blocks: Uint8Array[] = []
+
 async function publishPack(packs: string, id: PackId, bytes: Uint8Array): Promise<void> {
   makeFolder(packs)
   const temporary = temporaryBeside(`${packs}/${threadName()}`)
+  const block = blocks.pop() ?? alignedBytes(BLOCK_BYTES)
+  let file: UncachedFile | undefined
   try {
-    const fd = createUncached(temporary, 0o444, [bytes])
-    await publishOpenFile(fd, temporary, packFolder(packs, id), packName(id))
+    file = createUncachedFile(temporary, 0o444)
+    for (let at = 0; at < bytes.length; at += BLOCK_BYTES) {
+      const part = bytes.subarray(at, at + BLOCK_BYTES)
+      block.set(part)
+      await file.write(block.subarray(0, part.length), at)
+    }
   } catch (error) {
-    removeQuick(temporary)
+    if (file !== undefined) giveUp(file.fd(), temporary)
     throw fileSystemError(error, temporary)
+  } finally {
+    blocks.push(block)
   }
+  await publishOpenFile(file.fd(), temporary, packFolder(packs, id), packName(id))
 }

@@ -2,10 +2,12 @@ import { createHash } from 'node:crypto'
 import { dirname } from 'node:path'
 import { CxvError, isCxvError, systemCode } from '../base/index.ts'
 import {
+  alignedBytes,
   closeFile,
   crashPoint,
   createFrom,
   createUncached,
+  createUncachedFile,
   factsOfOpen,
   fileSystemError,
   HIDDEN_TEMPORARY,
@@ -22,6 +24,7 @@ import {
   TEMPORARY_NAME,
   temporaryBeside,
   threadName,
+  type UncachedFile,
 } from '../io/index.ts'
 import type { StatFacts } from './types.ts'
 
@@ -42,7 +45,19 @@ export interface WorkFileWriter {
     wholeId: string | undefined,
     executable: boolean,
   ): StatFacts | undefined
+  /**
+   * As `write`, of one piece, while the caller goes on: the piece is its own again when the call returns. To be
+   * called when there is `room`.
+   */
+  begin(path: string, piece: Uint8Array, executable: boolean): Promise<StatFacts | undefined>
+  /** Waits until another file may be begun. */
+  room(): Promise<void>
 }
+
+/** Files that are on their way to the disk at the same time, each in memory of its own. */
+const MAX_BEGUN = 3
+/** A larger piece is written before `begin` returns. */
+const BEGUN_MAX_BYTES = 1 << 20
 
 /**
  * From here on a file's bytes past the page cache cost less than through it, though each write waits for the
@@ -61,6 +76,8 @@ function* checked(pieces: Iterable<Uint8Array>, wholeId: string): Generator<Uint
     throw new CxvError('CHUNK_CORRUPT', `the chunks of ${wholeId} do not make up its bytes`)
   }
 }
+
+const modeOf = (executable: boolean): number => (executable ? 0o777 : 0o666)
 
 interface Published {
   readonly fd: number
@@ -116,28 +133,81 @@ export function createWorkFileWriter(temporaries: string): WorkFileWriter {
     return { fd: copied, before: ofCopy }
   }
 
-  return {
-    write(path, expected, pieces, wholeId, executable) {
-      const temporary = newTemporary(path)
-      const create = expected >= UNCACHED_FROM_BYTES ? createUncached : createFrom
-      const mode = executable ? 0o777 : 0o666
-      let fd: number | undefined
-      try {
-        fd = create(temporary, mode, wholeId === undefined ? pieces : checked(pieces, wholeId))
-        const published = publish(fd, temporary, path)
-        fd = published.fd
-        const { size, mtimeNs } = published.before
-        // A rename sets it.
-        const { ctimeNs, ino, dev } = factsOfOpen(fd)
-        return { size, mtimeNs, ctimeNs, ino, dev, executable }
-      } catch (error) {
-        if (fd !== undefined) removeQuick(temporary)
-        if (isCxvError(error, 'CHUNK_CORRUPT') || isCxvError(error, 'CHUNK_MISSING'))
-          return undefined
-        throw fileSystemError(error, path)
-      } finally {
-        if (fd !== undefined) closeFile(fd)
+  /** Gives the file its name, and closes it. */
+  function finish(fd: number, temporary: string, path: string, executable: boolean): StatFacts {
+    let open = fd
+    try {
+      const published = publish(fd, temporary, path)
+      open = published.fd
+      const { size, mtimeNs } = published.before
+      // A rename sets it.
+      const { ctimeNs, ino, dev } = factsOfOpen(open)
+      return { size, mtimeNs, ctimeNs, ino, dev, executable }
+    } catch (error) {
+      removeQuick(temporary)
+      throw fileSystemError(error, path)
+    } finally {
+      closeFile(open)
+    }
+  }
+
+  const write: WorkFileWriter['write'] = (path, expected, pieces, wholeId, executable) => {
+    const temporary = newTemporary(path)
+    const create = expected >= UNCACHED_FROM_BYTES ? createUncached : createFrom
+    let fd: number
+    try {
+      const all = wholeId === undefined ? pieces : checked(pieces, wholeId)
+      fd = create(temporary, modeOf(executable), all)
+    } catch (error) {
+      if (isCxvError(error, 'CHUNK_CORRUPT') || isCxvError(error, 'CHUNK_MISSING')) return undefined
+      throw fileSystemError(error, path)
+    }
+    return finish(fd, temporary, path, executable)
+  }
+
+  const memory: Uint8Array[] = []
+  const begun = new Set<Promise<void>>()
+
+  const writeBegun = async (
+    path: string,
+    block: Uint8Array,
+    executable: boolean,
+  ): Promise<StatFacts> => {
+    const temporary = newTemporary(path)
+    let file: UncachedFile | undefined
+    try {
+      file = createUncachedFile(temporary, modeOf(executable))
+      await file.write(block, 0)
+    } catch (error) {
+      if (file !== undefined) {
+        closeFile(file.fd())
+        removeQuick(temporary)
       }
+      throw fileSystemError(error, path)
+    }
+    return finish(file.fd(), temporary, path, executable)
+  }
+
+  return {
+    write,
+    async begin(path, piece, executable) {
+      if (piece.length < UNCACHED_FROM_BYTES || piece.length > BEGUN_MAX_BYTES) {
+        return write(path, piece.length, [piece], undefined, executable)
+      }
+      const slot = memory.pop() ?? alignedBytes(BEGUN_MAX_BYTES)
+      slot.set(piece)
+      const written = writeBegun(path, slot.subarray(0, piece.length), executable)
+      const settled = written
+        .catch(() => undefined)
+        .then(() => {
+          memory.push(slot)
+          begun.delete(settled)
+        })
+      begun.add(settled)
+      return written
+    },
+    async room() {
+      while (begun.size >= MAX_BEGUN) await Promise.race(begun)
     },
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import {
+import fs, {
   chmodSync,
   mkdirSync,
   mkdtempSync,
@@ -9,12 +9,13 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { testContext } from '../../test/helpers/context.ts'
 import { workTree } from '../../test/helpers/work-tree.ts'
-import { walkAhead, walkWorkTree } from './scan.ts'
+import { scanWorkTree, walkAhead, walkWorkTree } from './scan.ts'
 import { computeStatus } from './status.ts'
 import { decodeFacts } from './stat-cache.ts'
 import type { WorkTreeState } from './types.ts'
@@ -101,6 +102,41 @@ test('a walk on a thread of its own finds what one on this thread finds', async 
       'umlaut ä/日本.png',
     ],
   )
+})
+
+test('a walk asks the system about the files it is told to look at, and names the others', async (t) => {
+  const names = ['a.png', 'b/c.png', 'b/d.png', 'b/old.png', 'hidden.tmp']
+  const root = tempTree(t, [...names, '.cxvignore', 'bad\\name'])
+  writeFileSync(join(root, '.cxvignore'), '*.tmp\n')
+  symlinkSync('a.png', join(root, 'link'))
+  const asked: string[] = []
+  const { lstatSync } = fs
+  t.mock.method(fs, 'lstatSync', (...args: Parameters<typeof lstatSync>) => {
+    asked.push(String(args[0]).slice(root.length + 1))
+    return lstatSync(...args)
+  })
+  syncBuiltinESMExports()
+  t.after(() => {
+    t.mock.restoreAll()
+    syncBuiltinESMExports()
+  })
+  const scan = await scanWorkTree(testContext(), root, '', {
+    tracked: new Set(['b/old.png']),
+    looksAt: (path) => path === 'b/old.png',
+  })
+  assert.deepEqual(asked, ['b/old.png'])
+  assert.deepEqual(
+    scan.files.map(({ path, stat }) => [path, stat?.size]),
+    [
+      ['.cxvignore', undefined],
+      ['a.png', undefined],
+      ['b/c.png', undefined],
+      ['b/d.png', undefined],
+      ['b/old.png', 9],
+      ['bad\\name', undefined],
+    ],
+  )
+  assert.deepEqual(scan.skipped, [{ path: 'link', why: 'symlink' }])
 })
 
 test('a walk that was begun for nothing is given up', async (t) => {

@@ -18,9 +18,15 @@ export interface ScannedFile {
   readonly stat: StatFacts
 }
 
+/** A file whose facts were wanted has them. */
+export interface FoundFile {
+  readonly path: string
+  readonly stat: StatFacts | undefined
+}
+
 export interface Scan {
   /** Sorted by path (UTF-8 bytes). */
-  readonly files: readonly ScannedFile[]
+  readonly files: readonly FoundFile[]
   /** Links and other things that are never tracked; of a folder with such a name, the folder alone. */
   readonly skipped: readonly {
     readonly path: string
@@ -32,11 +38,15 @@ export interface ScanOptions {
   /** Paths that are tracked. */
   readonly tracked: Pick<ReadonlySet<string>, 'has' | 'keys'>
   readonly force?: boolean
+  /** @see WalkRules.looksAt */
+  readonly looksAt?: (path: string) => boolean
 }
 
 export interface WalkOptions extends ScanOptions {
   /** @param facts as `encodeFacts` wrote them at `at`; valid during the call */
   readonly onFile: (path: string, facts: Uint8Array, at: number) => void
+  /** Told of the files that `looksAt` passes over. */
+  readonly onUnseen?: (path: string) => void
   /** About how many files there are, for the progress. */
   readonly expected?: number | undefined
 }
@@ -48,10 +58,11 @@ export async function scanWorkTree(
   under: string,
   options: ScanOptions,
 ): Promise<Scan> {
-  const files: ScannedFile[] = []
+  const files: FoundFile[] = []
   const skipped = await walkWorkTree(ctx, root, under, {
     ...options,
     onFile: (path, facts, at) => void files.push({ path, stat: decodeFacts(facts, at) }),
+    onUnseen: (path) => void files.push({ path, stat: undefined }),
   })
   files.sort((a, b) => compareUtf8(a.path, b.path))
   return { files, skipped }
@@ -69,18 +80,25 @@ export async function walkWorkTree(
 ): Promise<Scan['skipped']> {
   const task = walkTask(ctx, options.expected)
   let met = 0
+  const count = (): void => {
+    // The clock is read once for so many files.
+    if (++met % STEP_FILES === 0) task.advance(STEP_FILES)
+  }
   try {
     const judge = createJudge(root, {
       ...options,
       onFile(path, facts, at) {
         options.onFile(path, facts, at)
-        // The clock is read once for so many files.
-        if (++met % STEP_FILES === 0) task.advance(STEP_FILES)
+        count()
+      },
+      onUnseen(path) {
+        options.onUnseen?.(path)
+        count()
       },
     })
-    const rules = await openIgnoreRules(root)
-    const walk = (folder: string): Promise<void> =>
-      walkFolder(root, folder, { rules, signal: ctx.signal, force: options.force === true }, judge)
+    const { force = false, looksAt } = options
+    const walking = { rules: await openIgnoreRules(root), signal: ctx.signal, force, looksAt }
+    const walk = (folder: string): Promise<void> => walkFolder(root, folder, walking, judge)
     await walk(under)
     await judge.enterHidden(walk)
     return judge.skipped
@@ -213,7 +231,7 @@ interface Judge extends WalkSink {
 /** Decides by what is tracked, which a walk does not know. */
 function createJudge(
   root: string,
-  { tracked, onFile }: Pick<WalkOptions, 'tracked' | 'onFile'>,
+  { tracked, onFile, onUnseen }: Pick<WalkOptions, 'tracked' | 'onFile' | 'onUnseen'>,
 ): Judge {
   let trackedFolders: ReadonlySet<string> | undefined
   const hidden: string[] = []
@@ -227,6 +245,13 @@ function createJudge(
         judge.skipped.push({ path, why: 'name' })
       } else {
         onFile(path, facts, at)
+      }
+    },
+    unseen(path) {
+      if (!tracked.has(path) && pathProblem(path) !== undefined) {
+        judge.skipped.push({ path, why: 'name' })
+      } else {
+        onUnseen?.(path)
       }
     },
     link: (path) => void judge.skipped.push({ path, why: 'symlink' }),

@@ -1,4 +1,4 @@
-import { compareUtf8, contentId, fromHex, toHex } from '../base/index.ts'
+import { compareUtf8, contentId, toHex } from '../base/index.ts'
 import type { ManifestRow } from '../history/types.ts'
 import type { CacheSpace } from '../store/types.ts'
 import { parentOf } from './ignore.ts'
@@ -10,10 +10,10 @@ const PREFIX = 'g/'
 /** docs/format.md, "The stage and the stat cache": empty for a removal, else flags, size and id. */
 export const stageChange = (change: StageChange): readonly [string, Uint8Array] => {
   if (change.change === 'remove') return [PREFIX + change.path, new Uint8Array(0)]
-  const bytes = new Uint8Array(41)
+  const bytes = Buffer.allocUnsafe(41)
   bytes[0] = change.row.executable ? 1 : 0
-  new DataView(bytes.buffer).setFloat64(1, change.row.size, true)
-  bytes.set(fromHex(change.row.id), 9)
+  bytes.writeDoubleLE(change.row.size, 1)
+  bytes.write(change.row.id, 9, 'hex')
   return [PREFIX + change.path, bytes]
 }
 

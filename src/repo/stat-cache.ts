@@ -1,4 +1,4 @@
-import { compareUtf8, contentId, type ContentId, fromHex, toHex } from '../base/index.ts'
+import { compareUtf8, contentId, type ContentId, toHex } from '../base/index.ts'
 import type { CacheSpace, StatFacts } from '../store/types.ts'
 
 /** What was true of a file when its bytes were hashed. */
@@ -57,12 +57,12 @@ export function decodeFacts(from: Uint8Array, at: number): StatFacts {
   }
 }
 
-function encode(entry: CachedStat): Uint8Array {
+function encode(stat: StatFacts, id: ContentId, checkedAt: number): Uint8Array {
   // From Node's pool: 100,000 arrays of over 64 bytes each would be as many blocks outside the heap.
   const bytes = Buffer.allocUnsafe(BYTES)
-  encodeFacts(entry, bytes, 0)
-  new DataView(bytes.buffer, bytes.byteOffset, BYTES).setFloat64(41, entry.checkedAt, true)
-  bytes.set(fromHex(entry.id), ID_AT)
+  encodeFacts(stat, bytes, 0)
+  bytes.writeDoubleLE(checkedAt, 41)
+  bytes.write(id, ID_AT, 'hex')
   return bytes
 }
 
@@ -83,6 +83,7 @@ export interface StatCache {
    */
   vouched(path: string, now: StatFacts): ContentId | undefined
   get(path: string): CachedStat | undefined
+  has(path: string): boolean
 }
 
 export async function readStatCache(space: CacheSpace): Promise<StatCache> {
@@ -107,6 +108,7 @@ export async function readStatCache(space: CacheSpace): Promise<StatCache> {
       const place = places.get(path)
       return place === undefined ? undefined : decode(block.bytesAt(place))
     },
+    has: (path) => places.has(path),
   }
 }
 
@@ -184,5 +186,13 @@ export const statChange = (
   entry: CachedStat | undefined,
 ): readonly [string, Uint8Array | undefined] => [
   PREFIX + path,
-  entry === undefined ? undefined : encode(entry),
+  entry === undefined ? undefined : encode(entry, entry.id, entry.checkedAt),
 ]
+
+/** As `statChange`, of a file that was hashed, without an object for each. */
+export const hashedChange = (
+  path: string,
+  stat: StatFacts,
+  id: ContentId,
+  checkedAt: number,
+): readonly [string, Uint8Array] => [PREFIX + path, encode(stat, id, checkedAt)]

@@ -4,7 +4,7 @@ import type { DatasetCommit, ManifestRow } from '../history/types.ts'
 import { hashFile } from './hash.ts'
 import { type ScannedFile, type WalkAhead, walkAhead, walkWorkTree } from './scan.ts'
 import { applyStage, readStage } from './stage.ts'
-import { decodeFacts, isExecutable, readRowStats, sizeOf, statChange } from './stat-cache.ts'
+import { decodeFacts, hashedChange, isExecutable, readRowStats, sizeOf } from './stat-cache.ts'
 import { readStatusRecord, writeStatusRecord } from './status-record.ts'
 import type { Repository, Status, WorkTreeState } from './types.ts'
 
@@ -180,7 +180,7 @@ async function differing(
       ctx.signal.throwIfAborted()
       const checkedAt = ctx.now()
       const id = hashFile(join(repo.root, file.path))
-      if (id === row.id) known.push(statChange(file.path, { ...file.stat, id: row.id, checkedAt }))
+      if (id === row.id) known.push(hashedChange(file.path, file.stat, row.id, checkedAt))
       else different.push({ path: file.path, size: file.stat.size })
       task.advance(file.stat.size)
     }

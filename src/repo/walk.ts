@@ -10,6 +10,8 @@ import { encodeFacts, FACTS_BYTES } from './stat-cache.ts'
 export interface WalkSink {
   /** @param facts as `encodeFacts` wrote them at `at`; valid during the call */
   file(path: string, facts: Uint8Array, at: number): void
+  /** A file that `WalkRules.looksAt` does not want to know about. */
+  unseen?(path: string): void
   link(path: string): void
   /** Neither file nor folder nor link. */
   special(path: string): void
@@ -27,13 +29,15 @@ export interface WalkRules {
   readonly signal: AbortSignal
   /** Nothing is ignored. */
   readonly force: boolean
+  /** Whether a file's facts are wanted: `lstat` is most of a walk's time. Default: of every file. */
+  readonly looksAt?: ((path: string) => boolean) | undefined
 }
 
 /** Links are not followed; cxv's own folder, git's at the top, and leftovers are passed over. */
 export async function walkFolder(
   root: string,
   under: string,
-  { rules, signal, force }: WalkRules,
+  { rules, signal, force, looksAt }: WalkRules,
   sink: WalkSink,
 ): Promise<void> {
   for (let folder = ''; folder !== under;) {
@@ -56,6 +60,7 @@ export async function walkFolder(
       else if (kind === 'folder') await visit(path)
       else if (kind === 'symlink') sink.link(path)
       else if (kind === 'other') sink.special(path)
+      else if (looksAt?.(path) === false) sink.unseen?.(path)
       else {
         tellFile(sink, root, path)
       }

@@ -173,7 +173,6 @@ export function decodeRun(wire: WireRun): RunResult {
         ino: view.getBigUint64(at + 64),
         dev: view.getBigUint64(at + 72),
         executable: view.getUint8(at + 80) === 1,
-        isFile: true,
       },
     })
   }

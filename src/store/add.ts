@@ -180,13 +180,12 @@ function listenerProgress(options: AddOptions, { files, bytes }: Progress): void
 function addedFile({ path }: FileToAdd, result: FileResult | undefined): AddedFile {
   if (result === undefined) throw new Error(`no result for ${path}`)
   if (!result.ok) return { path, status: 'failed', code: result.code, message: result.message }
-  const { size, mtimeNs, ctimeNs, ino, dev, executable } = result.facts
   return {
     path,
     status: result.stored ? 'added' : 'known',
     // Our own SHA-256: not looked at again.
     id: toHex(result.id) as ContentId,
-    stat: { size, mtimeNs, ctimeNs, ino, dev, executable },
+    stat: result.facts,
     newBytes: result.newBytes,
   }
 }

@@ -12,7 +12,7 @@ import { pixelDataOffset } from './dicom-cut.ts'
 import { cutPoint } from './fastcdc.ts'
 import { createPackFiles, decodeLocated } from './pack-files.ts'
 import { createPackWriter, type PublishedPack } from './pack-writer.ts'
-import type { Locator } from './types.ts'
+import type { Locator, StatFacts } from './types.ts'
 
 /**
  * What one thread does of `addFiles`: reads, hashes, asks once per batch what is missing, packs.
@@ -67,7 +67,7 @@ export type FileResult =
   | {
       readonly ok: true
       readonly id: Uint8Array
-      readonly facts: ReadFacts
+      readonly facts: StatFacts
       readonly newBytes: number
       readonly stored: boolean
     }

@@ -277,7 +277,7 @@ export async function benchAdd(argv: readonly string[]): Promise<number> {
     const text = [
       '# Add, status, commit, push, clone against peers',
       '',
-      `\`npm run bench -- add${argv.length > 0 ? ` ${argv.join(' ')}` : ''}\`: whole processes, one after the other in one run${rounds > 1 ? `, ${rounds} rounds, medians and [range]` : ''}, memory full of another file's pages before each tool's turn, each tool's data in the page cache, all dirty pages written back and six seconds waited before each${roomy ? '' : ', what a tool made deleted before the next'}. Peak memory is the largest single process. \`cp\` is \`cp -r\` and \`sync -f\`; cxv syncs what it stores itself; restic's "status" is a second backup.`,
+      `\`npm run bench -- add${argv.length > 0 ? ` ${argv.join(' ')}` : ''}\`: whole processes, one after the other in one run${rounds > 1 ? `, ${rounds} rounds, medians and [range]` : ''}, memory full of another file's pages before each tool's turn, each tool's data in the page cache, all dirty pages written back and six seconds waited before each${roomy ? '' : ', what a tool made deleted before the next'}. Peak memory is the largest single process. \`cp\` is \`cp -r\` and \`sync -f\`; cxv syncs what it stores itself, and its clone, by default, makes hard links of the packs of a remote on the same disk, where the others copy; restic's "status" is a second backup.`,
       '',
       `${facts}; load ${load.toFixed(1)} at the start; ${versions.join('; ')}.`,
       '',

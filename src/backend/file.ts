@@ -10,6 +10,7 @@ import {
   makeFolder,
   makeOneFolder,
   openForReading,
+  pathExists,
   pathThroughFolders,
   publishFile,
   removeFileIfAny,
@@ -206,7 +207,7 @@ export function createFileBackend(ctx: Context, root: string, url = `file://${ro
     },
     file(key) {
       const { path, state } = locate(key)
-      return state === 'absent' ? undefined : path
+      return state === 'absent' || !pathExists(path) ? undefined : path
     },
     async *list(prefix, options) {
       checkPrefix(prefix)

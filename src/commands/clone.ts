@@ -13,8 +13,8 @@ export const command = erase(
     description:
       'Brings all branches, tags and runs with their bytes, and puts the files of one branch in place. The ' +
       'remote is called origin. Interrupted, the same command goes on where it stopped. ' +
-      'From a path on the same disk, the packs are hard links to those of the remote, as with git: they take no ' +
-      'room, but what damages the file damages both. --no-hardlinks makes copies.',
+      'From a path on the same disk, packs that are your own become hard links, as with git: they take no room, ' +
+      'but damage, owner and permissions of such a file are one for both. --no-hardlinks makes copies.',
     examples: [
       ['cxv clone ssh://gpu-host/srv/xrays', 'into ./xrays'],
       ['cxv clone /mnt/nas/xrays work', 'into ./work'],

@@ -144,7 +144,6 @@ async function transfer(
   const largest = Math.max(0, ...whole.map(({ pack }) => pack.size))
   const spare: Uint8Array[] = []
   let reuses = true
-  let links = link
   let packsLinked = 0
   const importer = store.openImporter()
   // One more than are taken in at a time: it is read meanwhile.
@@ -154,17 +153,16 @@ async function transfer(
     await forEachBounded(whole, atOnce, async ({ pack, frames: held }) => {
       ctx.signal.throwIfAborted()
       const files = ahead === undefined ? [] : held.flatMap((frame) => ahead.take(frame.id))
-      const path = links ? remote.backend.file?.(packKey(pack.id)) : undefined
+      const path = link ? remote.backend.file?.(packKey(pack.id)) : undefined
       if (path !== undefined) {
         const linking = { path, sizeBytes: pack.size }
         const written = await importing(remote, packKey(pack.id), () =>
           importer.importLink(pack.id, linking, files),
         )
-        links &&= written !== undefined
         if (written !== undefined) {
           packsLinked++
           if (written.length > 0) await ahead?.wrote(written)
-          task.advance(pack.size, pack.size)
+          task.advance(pack.size)
           return
         }
       }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import type { test as nodeTest } from 'node:test'
 import type { Backend, ObjectInfo } from '../../src/backend/types.ts'
 import { isCxvError } from '../../src/base/index.ts'
@@ -48,6 +49,18 @@ export function backendSuite({ test, name, make }: BackendSuite): void {
       assert.deepEqual(got?.bytes, body)
       assert.equal(got.etag, put.etag)
       assert.deepEqual(await reader.stat('packs/ab/one.pack'), put)
+    }
+  })
+
+  it('what is a file of this machine is what get gives, and of an absent key there is none', async (b, other) => {
+    const body = bytesOf(2, 100_000)
+    await b.put('packs/ab/one.pack', body)
+    for (const reader of [b, other]) {
+      assert.equal(reader.file?.('packs/ab/two.pack'), undefined)
+      const path = reader.file?.('packs/ab/one.pack')
+      if (reader.file !== undefined)
+        assert.deepEqual(new Uint8Array(readFileSync(path ?? '')), body)
+      assert.throws(() => reader.file?.('../x') ?? assert.fail('no file'), Error)
     }
   })
 

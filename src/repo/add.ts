@@ -120,6 +120,7 @@ export async function stageFiles(
     cache = undefined
     const task = startTask(ctx, 'adding', 'bytes', total)
     const startedAt = ctx.now()
+    const read = { files: 0, bytes: 0 }
     try {
       const added = store.addFiles(sourcesOf(repo.root, queue), {
         onBytes: (_files, bytes) => task.advance(bytes),
@@ -132,11 +133,17 @@ export async function stageFiles(
           }
           report.newBytes += file.newBytes
           report.bytes += file.stat.size
+          read.bytes += file.stat.size
           changes.push(hashedChange(file.path, file.stat, file.id, startedAt))
           const { size, executable } = file.stat
           stagePut({ path: file.path, id: file.id, size, executable })
         }
         await store.cache.write(changes.splice(0))
+        read.files += batch.length
+        // Behind the files whose size was looked at, the guess follows what is found.
+        if (read.files > SIZED_FILES) {
+          task.setTotal(Math.round((read.bytes * queue.length) / read.files))
+        }
       }
     } finally {
       task.end()

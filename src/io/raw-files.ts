@@ -157,6 +157,16 @@ async function syncFolderBehind(path: string): Promise<void> {
 /** Rename without a crash point or error translation: for files that need not be durable. */
 export const renameQuick = (from: string, to: string): void => fs.renameSync(from, to)
 
+/** Closes and removes a temporary file that is given up: some file systems tell of a full disk at closing. */
+export function discardOpen(fd: number, path: string): void {
+  try {
+    fs.closeSync(fd)
+  } catch {
+    // What made it to be given up is the news.
+  }
+  fs.rmSync(path, { force: true })
+}
+
 /** Removes the file if it is there. */
 export const removeQuick = (path: string): void => fs.rmSync(path, { force: true })
 
@@ -174,7 +184,7 @@ export function linkOwnFile(from: string, to: string): number | undefined {
     return undefined
   }
   try {
-    // Before it is opened: a pipe would be waited for. A symbolic link was linked itself.
+    // Before it is opened: a pipe would be waited for. A symbolic link may have been linked itself.
     const stat = fs.lstatSync(to)
     if (stat.isFile() && stat.uid === user && (stat.mode & 0o022) === 0) return openNoFollow(to)
   } catch {

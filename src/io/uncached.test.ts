@@ -151,3 +151,31 @@ for (const [name, create] of Object.entries({ createUncached, createBehind })) {
     })
   }
 }
+
+test(
+  'where going on through the cache fails too, each descriptor is closed once',
+  { skip },
+  (t) => {
+    const folder = tempFolder(t)
+    refusing(t, { atWrite: 0 })
+    const open = new Set<number>()
+    const { openSync, closeSync } = fs
+    t.mock.method(fs, 'openSync', (...args: Parameters<typeof openSync>) => {
+      const fd = openSync(...args)
+      open.add(fd)
+      return fd
+    })
+    t.mock.method(fs, 'closeSync', (fd: number) => {
+      assert.ok(open.delete(fd), 'closed twice')
+      closeSync(fd)
+    })
+    t.mock.method(fs, 'ftruncateSync', () => {
+      throw Object.assign(new Error('EIO'), { code: 'EIO' })
+    })
+    syncBuiltinESMExports()
+    const path = join(folder, 'a')
+    assert.throws(() => createUncached(path, 0o444, [firstBytes(STAGING)]), { code: 'EIO' })
+    assert.deepEqual([...open], [])
+    assert.ok(!existsSync(path))
+  },
+)

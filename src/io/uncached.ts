@@ -23,10 +23,20 @@ const STAGING_BYTES = 4 << 20
 const SMALL_WRITE = { code: 'EINVAL' }
 let staging: Uint8Array | undefined
 
-/** Memory that direct I/O takes, of at least so many bytes and whole blocks. */
+/**
+ * Memory that direct I/O takes, of at least so many bytes and whole blocks. The engine reserves 10 GiB of
+ * addresses for each: keep few. Where a process may not have so many (`ulimit -v`, a batch system), it is any
+ * memory, which direct I/O then refuses and the page cache takes.
+ */
 export function alignedBytes(length: number): Uint8Array<ArrayBuffer> {
+  const pages = Math.ceil(length / WASM_PAGE_BYTES)
   const { Memory } = (globalThis as unknown as AlignedMemory).WebAssembly
-  return new Uint8Array(new Memory({ initial: Math.ceil(length / WASM_PAGE_BYTES) }).buffer)
+  try {
+    return new Uint8Array(new Memory({ initial: pages }).buffer)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    return new Uint8Array(pages * WASM_PAGE_BYTES)
+  }
 }
 
 interface OpenFile {
@@ -52,14 +62,22 @@ function openDirect(path: string, mode: number): OpenFile {
 /** Whether direct I/O was refused, which does not tell that the page cache would be. */
 const isRefusal = (error: unknown): boolean => systemCode(error) === 'EINVAL'
 
-/** The same file through the page cache, for what comes behind byte `at`. Closes the descriptor it had. */
+/**
+ * The same file through the page cache, for what comes behind byte `at`. The descriptor it had is closed, unless
+ * this throws.
+ */
 function reopenCached(path: string, { fd: before }: OpenFile, at: number): OpenFile {
   const { mode } = fs.fstatSync(before)
   fs.fchmodSync(before, mode | 0o200)
   const fd = fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_NOFOLLOW)
-  fs.fchmodSync(fd, mode & 0o7777)
+  try {
+    fs.fchmodSync(fd, mode & 0o7777)
+    fs.ftruncateSync(fd, at)
+  } catch (error) {
+    fs.closeSync(fd)
+    throw error
+  }
   fs.closeSync(before)
-  fs.ftruncateSync(fd, at)
   return { fd, direct: false }
 }
 

@@ -122,3 +122,25 @@ test('a damaged pack is not linked, and leaves nothing', async (t) => {
   assert.ok(!existsSync(packPath(packs, id)))
   assert.deepEqual(filesIn(packs), [])
 })
+
+for (const linked of [true, false]) {
+  test(`a file that cannot be written ends the ${linked ? 'link' : 'copy'} of its pack`, async (t) => {
+    const top = tempFolder(t)
+    const packs = join(top, 'packs')
+    const all = Array.from({ length: 6 }, (_, i) => seededBytes(50 + i, 300_000))
+    const pack = createPackBytes(all.map((contentOf) => ({ contentOf, chunks: [] })))
+    const path = join(top, 'pack')
+    writeFileSync(path, pack.bytes, { mode: 0o644 })
+    const ids = Buffer.concat(all.map((bytes) => createHash('sha256').update(bytes).digest()))
+    const paths = all.map((_, i) => join(top, i === 1 ? 'no-such-folder/x' : `out-${i}`)).join('\0')
+    const job = { id: pack.id, paths, executable: new Uint8Array(6), ids }
+    const source = linked ? { path, sizeBytes: pack.bytes.length } : Uint8Array.from(pack.bytes)
+    await assert.rejects(
+      importOnePack({ packs, temporaries: join(top, 'tmp') }, { ...job, source }),
+      /no-such-folder/,
+    )
+    assert.deepEqual(filesIn(packs), linked ? [] : [`${pack.id.slice(0, 2)}/${pack.id}.pack`])
+    assert.deepEqual(readdirSync(join(top, 'tmp')), [])
+    assert.ok(!existsSync(join(top, 'out-5')), 'the rest is not tried')
+  })
+}

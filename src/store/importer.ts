@@ -11,15 +11,14 @@ import {
 } from '../format/index.ts'
 import {
   alignedBytes,
-  closeFile,
   createUncachedFile,
+  discardOpen,
   factsOfOpen,
   fileSystemError,
   linkOwnFile,
   makeFolder,
   publishOpenFile,
   readInto,
-  removeQuick,
   temporaryBeside,
   threadName,
   type UncachedFile,
@@ -96,7 +95,7 @@ async function importLinked(
   let pack: PackToCheck
   try {
     if (factsOfOpen(fd).size !== sizeBytes) {
-      giveUp(fd, temporary)
+      discardOpen(fd, temporary)
       return undefined
     }
     pack = checkPack(id, sizeBytes, bytesOf(fd, sizeBytes))
@@ -104,18 +103,13 @@ async function importLinked(
       if (files.wants(entry)) await files.take(entry, plain)
     }
   } catch (error) {
-    giveUp(fd, temporary)
+    discardOpen(fd, temporary)
     throw error
   } finally {
     await files.settled()
   }
   await publishOpenFile(fd, temporary, packFolder(packs, id), packName(id))
   return { kind: pack.kind, table: encodeTable(pack.entries), files: await files.all() }
-}
-
-function giveUp(fd: number, temporary: string): void {
-  closeFile(fd)
-  removeQuick(temporary)
 }
 
 /** Small frames are read together; a large one alone, so that it stays in the processor's cache. */
@@ -168,15 +162,18 @@ function createJobFiles(
     else same.push(i)
   })
   const written = contents.map((): Promise<MaterialisedFile> => Promise.resolve(undefined))
+  let failure: { readonly error: unknown } | undefined
   return {
     wants: (entry) => entry.kind === 'chunk' && wanted.size > 0 && wanted.has(keyOf(entry.id)),
     async take(entry, plain) {
       for (const i of wanted.get(keyOf(entry.id)) ?? []) {
         await writer.room()
+        // A disk that is full is full for the next file too.
+        if (failure !== undefined) throw failure.error
         const path = absolute[i]
         if (path === undefined) throw new Error('a file has no path')
         written[i] = writer.begin(path, plain, executable[i] === 1)
-        written[i]?.catch(() => undefined)
+        written[i]?.catch((error: unknown) => void (failure ??= { error }))
       }
       wanted.delete(keyOf(entry.id))
     },
@@ -205,7 +202,7 @@ async function publishPack(packs: string, id: PackId, bytes: Uint8Array): Promis
       await file.write(block.subarray(0, part.length), at)
     }
   } catch (error) {
-    if (file !== undefined) giveUp(file.fd(), temporary)
+    if (file !== undefined) discardOpen(file.fd(), temporary)
     throw fileSystemError(error, temporary)
   } finally {
     blocks.push(block)

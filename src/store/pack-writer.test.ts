@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { test } from 'node:test'
+import fs, { readdirSync, readFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+import { test, type TestContext } from 'node:test'
+import { isCxvError } from '../base/index.ts'
 import { type PackEntry, RECIPE_MAX_BYTES, verifyPack } from '../format/index.ts'
 import { seededBytes } from '../../test/helpers/seeded.ts'
 import { tempFolder } from '../../test/helpers/temp.ts'
@@ -87,4 +89,49 @@ test('a frame that no buffer has room for is written whole', async (t) => {
   const at = pack.entries[1]?.offset ?? 0
   assert.ok(bytes.subarray(at + 56, at + 56 + body.length).equals(body))
   assert.equal(pack.entries.length, 3)
+})
+
+/** Every write behind the caller's back finds the disk full, after a moment. */
+function fullDisk(t: TestContext): void {
+  type Told = (error: Error | null, written: number) => void
+  type Args = [Uint8Array, number, number, number, Told]
+  t.mock.method(fs, 'write', (_fd: number, ...[, , , , told]: Args) => {
+    setTimeout(() => told(Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' }), 0), 5)
+  })
+  syncBuiltinESMExports()
+  t.after(() => {
+    t.mock.restoreAll()
+    syncBuiltinESMExports()
+  })
+}
+
+for (const chunks of [1, 12]) {
+  test(`a disk that is full after ${chunks} MiB is told, and leaves no temporary`, async (t) => {
+    const packs = tempFolder(t)
+    fullDisk(t)
+    const writer = createPackWriter(packs, 'data', () => Promise.reject(new Error('published')))
+    const filling = async (): Promise<void> => {
+      for (let i = 0; i < chunks; i++) {
+        const bytes = seededBytes(i, 1 << 20)
+        writer.append('chunk', createHash('sha256').update(bytes).digest(), bytes, 7)
+        await writer.keepUp()
+      }
+      await writer.finish()
+    }
+    await assert.rejects(filling(), (error) => isCxvError(error, 'NO_SPACE'))
+    await writer.abandon()
+    assert.equal(writer.pendingSince(), 7)
+    assert.deepEqual(readdirSync(packs), [])
+  })
+}
+
+test('giving up waits for what is on its way to the disk', async (t) => {
+  const packs = tempFolder(t)
+  const writer = createPackWriter(packs, 'data', () => Promise.reject(new Error('published')))
+  for (let i = 0; i < 9; i++) {
+    const bytes = seededBytes(i, 1 << 20)
+    writer.append('chunk', createHash('sha256').update(bytes).digest(), bytes, i)
+  }
+  await writer.abandon()
+  assert.deepEqual(readdirSync(packs), [])
 })

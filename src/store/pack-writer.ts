@@ -22,13 +22,12 @@ import {
 } from '../format/index.ts'
 import {
   alignedBytes,
-  closeFile,
   createUncachedFile,
+  discardOpen,
   DISK_BLOCK_BYTES,
   fileSystemError,
   makeFolder,
   publishOpenFile,
-  removeQuick,
   temporaryBeside,
   threadName,
   type UncachedFile,
@@ -43,8 +42,8 @@ export interface PublishedPack {
 }
 
 /**
- * Fills packs one after another, past the page cache. Memory: some buffers, whatever is written. Frames are decoded again
- * before they leave it; a pack gets its name only when durable; packs are published in order.
+ * Fills packs one after another, past the page cache. Memory: some buffers, whatever is written. Frames are compared with what
+ * was meant before they leave it; a pack gets its name only when durable; packs are published in order.
  */
 export interface PackWriter {
   /**
@@ -109,6 +108,8 @@ export function createPackWriter(
     lostSince = Math.min(lostSince ?? since, since)
   }
 
+  const newBuffer = (): Uint8Array<ArrayBuffer> => spare.pop() ?? alignedBytes(BUFFER_BYTES)
+
   /** Writes what is in the buffer while another is filled: whole blocks, or at the pack's end all of it. */
   const flush = (pack: OpenPack, end = false): void => {
     const full = buffer
@@ -116,7 +117,7 @@ export function createPackWriter(
     const rest = full.subarray(length, used)
     const position = pack.bufferAt
     pack.bufferAt += length
-    buffer = spare.pop() ?? alignedBytes(BUFFER_BYTES)
+    buffer = rest.length > 0 ? newBuffer() : new Uint8Array(0)
     buffer.set(rest)
     used = rest.length
     const write = async (before: Promise<void>): Promise<void> => {
@@ -141,6 +142,7 @@ export function createPackWriter(
     // Throws unless the frames it tells of lie end to end and fill the pack.
     decodeTable(table, pack.sizeBytes + table.length)
     if (used + table.length > buffer.length) flush(pack)
+    if (buffer.length === 0) buffer = newBuffer()
     buffer.set(table, used)
     used += table.length
     flush(pack, true)
@@ -200,12 +202,13 @@ export function createPackWriter(
       const length = FRAME_HEADER_BYTES + frame.body.length
       if (open !== undefined && !fits(open, length)) close()
       if (open === undefined) {
-        if (buffer.length === 0) buffer = alignedBytes(BUFFER_BYTES)
+        if (buffer.length === 0) buffer = newBuffer()
         open = beginPack(packs, kind, stamp)
         buffer.set(encodePackHeader(kind))
         used = PACK_HEADER_BYTES
       }
       if (used + length > buffer.length) flush(open)
+      if (buffer.length === 0) buffer = newBuffer()
       if (used + length > buffer.length) buffer = enlarged(buffer, used, length)
       const entry = {
         kind: frame.kind,
@@ -260,10 +263,7 @@ function enlarged(buffer: Uint8Array, used: number, length: number): Uint8Array<
   return larger
 }
 
-function discard(pack: OpenPack): void {
-  closeFile(pack.file.fd())
-  removeQuick(pack.temporary)
-}
+const discard = ({ file, temporary }: OpenPack): void => discardOpen(file.fd(), temporary)
 
 const fits = (pack: OpenPack, length: number): boolean =>
   pack.entries.length < MAX_FRAMES &&
@@ -291,7 +291,7 @@ function beginPack(packs: string, kind: PackKind, since: number): OpenPack {
   }
 }
 
-/** Decodes the frame as a reader would, against what was meant. A stored body is its plain bytes. */
+/** Decodes the frame as a reader would, against what was meant. A stored body is the bytes that were hashed. */
 function checkWritten(bytes: Uint8Array, at: number, meant: PackEntry, body: Uint8Array): void {
   const stored = meant.codec === 'stored'
   const entry = stored ? decodeFrameHeader(bytes, at) : decodeFrame(bytes, at).entry

@@ -186,12 +186,17 @@ async function salvage(
       replaced ||= written.id === pack
       await index.addPack({ ...written, damaged: false }, written.entries)
     })
-    for (const entry of entries) {
-      if ((entry.kind === 'chunk') !== (kind === 'data')) continue
-      const from = entry.offset + FRAME_HEADER_BYTES
-      writer.appendFrame({ ...entry, body: bytes.subarray(from, from + entry.storedLength) }, 0)
+    try {
+      for (const entry of entries) {
+        if ((entry.kind === 'chunk') !== (kind === 'data')) continue
+        const from = entry.offset + FRAME_HEADER_BYTES
+        writer.appendFrame({ ...entry, body: bytes.subarray(from, from + entry.storedLength) }, 0)
+        await writer.keepUp()
+      }
+      await writer.finish()
+    } finally {
+      await writer.abandon()
     }
-    await writer.finish()
   }
   if (!replaced) removePath(path)
   return { pack, to, kept: entries.length }

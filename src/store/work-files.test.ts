@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict'
-import fs, { readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import fs, {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { isCxvError } from '../base/index.ts'
+import { seededBytes } from '../../test/helpers/seeded.ts'
 import { tempFolder } from '../../test/helpers/temp.ts'
 import { createWorkFileWriter } from './work-files.ts'
 
@@ -31,3 +40,70 @@ for (const size of [10, 400_000]) {
     assert.equal(readFileSync(join(folder, 'raced'), 'utf8')[0], 'b')
   })
 }
+
+test('files that are begun are each what their piece was, which the caller uses again', async (t) => {
+  const folder = tempFolder(t)
+  const writer = createWorkFileWriter(join(folder, 'tmp'))
+  const sizes = [0, 1_000, 256 << 10, 400_000, 1 << 20, (1 << 20) + 1, 300_001, 500_000, 700_000]
+  const piece = new Uint8Array(2 << 20)
+  const begun: Promise<unknown>[] = []
+  for (const [i, size] of sizes.entries()) {
+    await writer.room()
+    piece.set(seededBytes(i, size))
+    const path = join(folder, `${i}`)
+    begun.push(
+      writer.begin(path, piece.subarray(0, size), i % 2 === 1).then((facts) => {
+        const { ino, mtimeNs, mode } = statSync(path, { bigint: true })
+        assert.deepEqual([facts?.size, facts?.ino, facts?.mtimeNs], [size, ino, mtimeNs])
+        assert.equal((mode & 0o100n) !== 0n, i % 2 === 1)
+      }),
+    )
+    piece.fill(0)
+  }
+  await Promise.all(begun)
+  for (const [i, size] of sizes.entries()) {
+    assert.ok(readFileSync(join(folder, `${i}`)).equals(seededBytes(i, size)), `${size}`)
+  }
+  assert.deepEqual(readdirSync(join(folder, 'tmp')), [])
+})
+
+test('at most three files are on their way; one that fails is told and leaves nothing', async (t) => {
+  const folder = tempFolder(t)
+  const writer = createWorkFileWriter(join(folder, 'tmp'))
+  const { write } = fs
+  let writing = 0
+  let most = 0
+  type Told = (error: Error | null, written: number) => void
+  type Args = [Uint8Array, number, number, number, Told]
+  t.mock.method(fs, 'write', (fd: number, ...[bytes, from, length, position, told]: Args) => {
+    most = Math.max(most, ++writing)
+    write(fd, bytes, from, length, position, (error, written) => {
+      setTimeout(() => {
+        writing--
+        const full = Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })
+        told(bytes[from] === 7 ? full : error, written)
+      }, 10)
+    })
+  })
+  syncBuiltinESMExports()
+  t.after(() => {
+    t.mock.restoreAll()
+    syncBuiltinESMExports()
+  })
+  const begun: Promise<unknown>[] = []
+  for (let i = 0; i < 9; i++) {
+    await writer.room()
+    const file = writer.begin(join(folder, `${i}`), new Uint8Array(300_000).fill(i), false)
+    begun.push(
+      file.then(
+        () => 'written',
+        (error: unknown) => isCxvError(error, 'NO_SPACE'),
+      ),
+    )
+  }
+  const told = await Promise.all(begun)
+  assert.equal(most, 3)
+  assert.deepEqual(told, [...Array<string>(7).fill('written'), true, 'written'])
+  assert.ok(!existsSync(join(folder, '7')))
+  assert.deepEqual(readdirSync(join(folder, 'tmp')), [])
+})

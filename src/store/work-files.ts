@@ -8,6 +8,7 @@ import {
   createFrom,
   createUncached,
   createUncachedFile,
+  discardOpen,
   factsOfOpen,
   fileSystemError,
   HIDDEN_TEMPORARY,
@@ -54,7 +55,7 @@ export interface WorkFileWriter {
   room(): Promise<void>
 }
 
-/** Files that are on their way to the disk at the same time, each in memory of its own. */
+/** Files of one writer that are on their way to the disk at the same time, each in memory of its own. */
 const MAX_BEGUN = 3
 /** A larger piece is written before `begin` returns. */
 const BEGUN_MAX_BYTES = 1 << 20
@@ -76,6 +77,9 @@ function* checked(pieces: Iterable<Uint8Array>, wholeId: string): Generator<Uint
     throw new CxvError('CHUNK_CORRUPT', `the chunks of ${wholeId} do not make up its bytes`)
   }
 }
+
+/** Memory of this thread for files that are begun. */
+const memory: Uint8Array[] = []
 
 const modeOf = (executable: boolean): number => (executable ? 0o777 : 0o666)
 
@@ -165,7 +169,6 @@ export function createWorkFileWriter(temporaries: string): WorkFileWriter {
     return finish(fd, temporary, path, executable)
   }
 
-  const memory: Uint8Array[] = []
   const begun = new Set<Promise<void>>()
 
   const writeBegun = async (
@@ -179,10 +182,7 @@ export function createWorkFileWriter(temporaries: string): WorkFileWriter {
       file = createUncachedFile(temporary, modeOf(executable))
       await file.write(block, 0)
     } catch (error) {
-      if (file !== undefined) {
-        closeFile(file.fd())
-        removeQuick(temporary)
-      }
+      if (file !== undefined) discardOpen(file.fd(), temporary)
       throw fileSystemError(error, path)
     }
     return finish(file.fd(), temporary, path, executable)

@@ -236,23 +236,20 @@ function createJudge(
   let trackedFolders: ReadonlySet<string> | undefined
   const hidden: string[] = []
   let hidesTracked = false
+  const isFit = (path: string): boolean => {
+    if (tracked.has(path) || pathProblem(path) === undefined) return true
+    judge.skipped.push({ path, why: 'name' })
+    return false
+  }
   const judge: Judge = {
     skipped: [],
     hidesTracked: () => hidesTracked,
     hasHiddenFolders: () => hidden.length > 0,
     file(path, facts, at) {
-      if (!tracked.has(path) && pathProblem(path) !== undefined) {
-        judge.skipped.push({ path, why: 'name' })
-      } else {
-        onFile(path, facts, at)
-      }
+      if (isFit(path)) onFile(path, facts, at)
     },
     unseen(path) {
-      if (!tracked.has(path) && pathProblem(path) !== undefined) {
-        judge.skipped.push({ path, why: 'name' })
-      } else {
-        onUnseen?.(path)
-      }
+      if (isFit(path)) onUnseen?.(path)
     },
     link: (path) => void judge.skipped.push({ path, why: 'symlink' }),
     special: (path) => void judge.skipped.push({ path, why: 'special' }),

@@ -114,6 +114,7 @@ export async function stageFiles(
       }
     }
     const total = expectedBytes(toRead)
+    const guessed = toRead.some(({ stat }) => stat === undefined)
     const queue = toRead.map((file) => file.path).sort()
     // The facts of what was scanned are let go: V8's heap grows to several times what lives in it.
     for (const list of [toRead, fresh, targets.files]) list.length = 0
@@ -141,7 +142,7 @@ export async function stageFiles(
         await store.cache.write(changes.splice(0))
         read.files += batch.length
         // Behind the files whose size was looked at, the guess follows what is found.
-        if (read.files > SIZED_FILES) {
+        if (guessed && read.files > SIZED_FILES) {
           task.setTotal(Math.round((read.bytes * queue.length) / read.files))
         }
       }

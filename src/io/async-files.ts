@@ -3,7 +3,7 @@ import * as fsp from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { systemCode } from '../base/index.ts'
 import { crashPoint } from './crash-point.ts'
-import { fileSystemError, lstatIfAny, syncFolder } from './fs.ts'
+import { fileSystemError, lstatIfAny } from './fs.ts'
 
 /** What tells one version of a file from the next without reading it. */
 export interface FileFacts {
@@ -96,7 +96,7 @@ export async function publishFile(
     crashPoint('sync')
     await fsp.rename(temp, path)
     crashPoint('rename')
-    syncFolder(dirname(path))
+    await syncFolderBehind(dirname(path))
     return facts
   } catch (error) {
     await fsp.rm(temp, { force: true })
@@ -104,11 +104,19 @@ export async function publishFile(
   }
 }
 
+/** As `syncFolder`, without blocking this thread. */
+export async function syncFolderBehind(path: string): Promise<void> {
+  const folder = await fsp.open(path, 'r').catch(() => undefined)
+  // Some file systems refuse to sync a folder; the rename is then as durable as they make it.
+  await folder?.sync().catch(() => undefined)
+  await folder?.close()
+}
+
 /** Makes one folder, durable. False when something of that name was there. */
 export function makeOneFolder(path: string): Promise<boolean> {
   return fsp.mkdir(path).then(
-    () => {
-      syncFolder(dirname(path))
+    async () => {
+      await syncFolderBehind(dirname(path))
       return true
     },
     (error: unknown) => {
@@ -126,7 +134,7 @@ export async function removeFileIfAny(path: string): Promise<boolean> {
     if (isAbsent(error)) return false
     throw fileSystemError(error, path)
   }
-  syncFolder(dirname(path))
+  await syncFolderBehind(dirname(path))
   return true
 }
 

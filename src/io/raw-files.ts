@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
+import { syncFolderBehind } from './async-files.ts'
 import { crashPoint } from './crash-point.ts'
 import { fileSystemError, openNoFollow, writeAll } from './fs.ts'
 
@@ -76,8 +77,7 @@ export function createFrom(path: string, mode: number, pieces: Iterable<Uint8Arr
     for (const piece of pieces) writeAll(fd, piece)
     return fd
   } catch (error) {
-    fs.closeSync(fd)
-    fs.rmSync(path, { force: true })
+    discardOpen(fd, path)
     throw error
   }
 }
@@ -86,7 +86,6 @@ export const closeFile = (fd: number): void => fs.closeSync(fd)
 
 const readAsync = promisify(fs.read)
 const datasyncAsync = promisify(fs.fdatasync)
-const syncAsync = promisify(fs.fsync)
 
 /** As `readInto`, without blocking this thread. */
 export async function readIntoAsync(
@@ -134,23 +133,6 @@ export async function publishOpenFile(
   } catch (error) {
     fs.rmSync(temporary, { force: true })
     throw fileSystemError(error, path)
-  }
-}
-
-/** As `syncFolder`, without blocking this thread. */
-async function syncFolderBehind(path: string): Promise<void> {
-  let fd: number
-  try {
-    fd = fs.openSync(path, 'r')
-  } catch {
-    return
-  }
-  try {
-    await syncAsync(fd)
-  } catch {
-    // Some file systems refuse to sync a folder; the rename is then as durable as they make it.
-  } finally {
-    fs.closeSync(fd)
   }
 }
 

@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import { promisify } from 'node:util'
 import { systemCode } from '../base/index.ts'
 import { writeAll } from './fs.ts'
-import { createNew } from './raw-files.ts'
+import { createNew, discardOpen } from './raw-files.ts'
 
 /**
  * Files written past the page cache where the file system can (Linux, most of them): the cache then keeps what
@@ -105,8 +105,7 @@ export function createUncached(path: string, mode: number, pieces: Iterable<Uint
     }
     return file.fd
   } catch (error) {
-    fs.closeSync(file.fd)
-    fs.rmSync(path, { force: true })
+    discardOpen(file.fd, path)
     throw error
   }
 }

@@ -42,8 +42,9 @@ export interface PublishedPack {
 }
 
 /**
- * Fills packs one after another, past the page cache. Memory: some buffers, whatever is written. Frames are compared with what
- * was meant before they leave it; a pack gets its name only when durable; packs are published in order.
+ * Fills packs one after another, past the page cache. Memory: some buffers, whatever is written. Frames are
+ * compared with what was meant before they leave; a pack gets its name only when durable; packs are published
+ * in order.
  */
 export interface PackWriter {
   /**
@@ -110,6 +111,13 @@ export function createPackWriter(
 
   const newBuffer = (): Uint8Array<ArrayBuffer> => spare.pop() ?? alignedBytes(BUFFER_BYTES)
 
+  /** Room for so many bytes behind what is used, by writing that if need be. */
+  const makeRoom = (pack: OpenPack, length: number): void => {
+    if (used > 0 && used + length > buffer.length) flush(pack)
+    if (buffer.length === 0) buffer = newBuffer()
+    if (used + length > buffer.length) buffer = enlarged(buffer, used, length)
+  }
+
   /** Writes what is in the buffer while another is filled: whole blocks, or at the pack's end all of it. */
   const flush = (pack: OpenPack, end = false): void => {
     const full = buffer
@@ -141,8 +149,7 @@ export function createPackWriter(
     const table = encodeTable(pack.entries)
     // Throws unless the frames it tells of lie end to end and fill the pack.
     decodeTable(table, pack.sizeBytes + table.length)
-    if (used + table.length > buffer.length) flush(pack)
-    if (buffer.length === 0) buffer = newBuffer()
+    makeRoom(pack, table.length)
     buffer.set(table, used)
     used += table.length
     flush(pack, true)
@@ -202,14 +209,12 @@ export function createPackWriter(
       const length = FRAME_HEADER_BYTES + frame.body.length
       if (open !== undefined && !fits(open, length)) close()
       if (open === undefined) {
-        if (buffer.length === 0) buffer = newBuffer()
         open = beginPack(packs, kind, stamp)
+        makeRoom(open, PACK_HEADER_BYTES)
         buffer.set(encodePackHeader(kind))
         used = PACK_HEADER_BYTES
       }
-      if (used + length > buffer.length) flush(open)
-      if (buffer.length === 0) buffer = newBuffer()
-      if (used + length > buffer.length) buffer = enlarged(buffer, used, length)
+      makeRoom(open, length)
       const entry = {
         kind: frame.kind,
         codec: frame.codec,

@@ -314,16 +314,6 @@ export function decodeTable(tail: Uint8Array, packBytes: number): PackEntry[] {
   return entries
 }
 
-/** The table of a pack whose bytes are all at hand. @throws CxvError PACK_CORRUPT */
-export function packTable(bytes: Uint8Array): PackEntry[] {
-  decodePackHeader(bytes)
-  const footer = bytes.subarray(Math.max(0, bytes.length - PACK_FOOTER_BYTES))
-  return decodeTable(
-    bytes.subarray(bytes.length - tableAndFooterLength(footer, bytes.length)),
-    bytes.length,
-  )
-}
-
 export interface ScannedPack {
   /** Frames that pass their quick check, in order. */
   readonly entries: readonly PackEntry[]

@@ -12,9 +12,9 @@ import {
   encodeShard,
   frameLength,
   PACK_HEADER_BYTES,
-  packTable,
   verifyPack,
 } from '../../src/format/index.ts'
+import { packTable } from '../helpers/pack-bytes.ts'
 import { decodeWeights, encodeWeights } from '../../src/train/weights.ts'
 
 const FORMAT = fileURLToPath(new URL('../../../docs/format.md', import.meta.url))

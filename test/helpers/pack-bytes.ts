@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
-import type { PackId } from '../../src/base/index.ts'
+import { packId, type PackId } from '../../src/base/index.ts'
 import {
+  checkPack,
   CHUNK_MAX_BYTES,
   createPackNamer,
   encodePackHeader,
@@ -15,6 +16,13 @@ import {
 } from '../../src/format/index.ts'
 
 const sha = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest()
+
+const NO_ID = packId('0'.repeat(64))
+
+/** The table of a pack; its frames and its name are not looked at. @throws CxvError PACK_CORRUPT */
+export const packTable = (bytes: Uint8Array): readonly PackEntry[] =>
+  checkPack(NO_ID, bytes.length, (offset, length) => bytes.subarray(offset, offset + length))
+    .entries
 
 /** A pack in memory from frames. */
 export function encodePack(

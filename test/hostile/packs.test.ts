@@ -18,13 +18,12 @@ import {
   type FrameToWrite,
   PACK_FOOTER_BYTES,
   PACK_MAX_BYTES,
-  packTable,
   scanPack,
   tableAndFooterLength,
   verifyPack,
   writeFrame,
 } from '../../src/format/index.ts'
-import { encodePack } from '../helpers/pack-bytes.ts'
+import { encodePack, packTable } from '../helpers/pack-bytes.ts'
 
 const sha = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest()
 const isCorrupt = (error: unknown): boolean =>

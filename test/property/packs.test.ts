@@ -13,12 +13,11 @@ import {
   FRAME_HEADER_BYTES,
   type FrameToWrite,
   frameLength,
-  packTable,
   scanPack,
   verifyPack,
   writeFrame,
 } from '../../src/format/index.ts'
-import { encodePack } from '../helpers/pack-bytes.ts'
+import { encodePack, packTable } from '../helpers/pack-bytes.ts'
 
 const sha = (bytes: Uint8Array): Uint8Array =>
   new Uint8Array(createHash('sha256').update(bytes).digest())

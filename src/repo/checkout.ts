@@ -21,7 +21,7 @@ import {
 import type { FileToMaterialise, Materialised } from '../store/types.ts'
 import { refuseLinks } from './add.ts'
 import { hashFile } from './hash.ts'
-import { readStage, unstageChange } from './stage.ts'
+import { emptyStage, readStage } from './stage.ts'
 import { knownAsWritten, readStatCache, type StatCache, statChange } from './stat-cache.ts'
 import type {
   CheckoutPlan,
@@ -338,7 +338,7 @@ export async function checkoutCommit(
       options.data === false
         ? { write: [], remove: [], bytes: 0 }
         : await checkoutRows(ctx, repo, free(from), free(to), options)
-    if (kept.size === 0) await store.cache.write([...stage.keys()].map(unstageChange))
+    if (kept.size === 0) await emptyStage(store.cache, stage)
     await repo.updateConfig((config) => ({ ...config, tables }))
     if (options.branch === null) await repo.history.setHead(commit, options.reason)
     else if (options.branch !== undefined) {

@@ -7,7 +7,7 @@ import {
   plural,
 } from '../base/index.ts'
 import type { Store } from '../store/types.ts'
-import { applyStage, readStage, unstageChange } from './stage.ts'
+import { applyStage, emptyStage, readStage } from './stage.ts'
 import type { Repository, StageChange } from './types.ts'
 
 type Stage = ReadonlyMap<string, StageChange>
@@ -77,7 +77,7 @@ export async function commitStage(
     const reason = head.commit === null ? `commit (initial): ${subject}` : `commit: ${subject}`
     if (head.branch === null) await repo.history.setHead(commit, reason)
     else await repo.history.casRef(head.branch, head.commit, commit, reason)
-    await store.cache.write([...stage.keys()].map(unstageChange))
+    await emptyStage(store.cache, stage)
     return {
       commit,
       branch: head.branch,

@@ -22,6 +22,18 @@ export const unstageChange = (path: string): readonly [string, undefined] => [
   undefined,
 ]
 
+/** So many deletions cost the next verb 0.1 s to pass over, as much as it takes to be rid of them. */
+const COMPACT_FROM = 16_384
+
+/** When all of it is committed, or given up. */
+export async function emptyStage(
+  cache: CacheSpace,
+  stage: ReadonlyMap<string, StageChange>,
+): Promise<void> {
+  await cache.write([...stage.keys()].map(unstageChange))
+  if (stage.size >= COMPACT_FROM) await cache.compact(PREFIX)
+}
+
 export async function readStage(cache: CacheSpace): Promise<ReadonlyMap<string, StageChange>> {
   const all = new Map<string, StageChange>()
   for await (const batch of cache.entries(PREFIX)) {

@@ -81,18 +81,21 @@ const BATCH = 8_192
 const ENTRIES_BYTES = 1 << 20
 const MAX_FRAME_BYTES = FRAME_HEADER_BYTES + RECIPE_MAX_BYTES
 
-type Db = import('level').Level<Uint8Array, Uint8Array>
+/** On Node, `level` is classic-level, which has more than its types tell. */
+type Db = import('level').Level<Uint8Array, Uint8Array> & {
+  compactRange(from: Uint8Array, to: Uint8Array): Promise<void>
+}
 
 async function openLevel(path: string): Promise<Db> {
   const { Level } = await import('level')
-  const db = new Level<Uint8Array, Uint8Array>(path, {
+  const db = new Level(path, {
     keyEncoding: 'view',
     valueEncoding: 'view',
     // Ids do not compress; larger memtables mean fewer files on a big add. Bounded: 2 x 8 + 16 MiB.
     compression: false,
     writeBufferSize: 8 << 20,
     cacheSize: 16 << 20,
-  })
+  }) as Db
   await db.open()
   return db
 }
@@ -394,7 +397,8 @@ function createCacheSpace(db: Db, guarded: Guarded): CacheSpace {
         for (;;) {
           const batch = await guarded(() => iterator.nextv(2_000))
           if (batch.length === 0) return
-          yield batch.map(([key, value]) => [key.slice(cut), value] as const)
+          for (const entry of batch) entry[0] = entry[0].slice(cut)
+          yield batch
         }
       } finally {
         await iterator.close()
@@ -409,6 +413,10 @@ function createCacheSpace(db: Db, guarded: Guarded): CacheSpace {
       // The stage lives here: what `add` reported must survive a power cut.
       if (batch.length > 0) await guarded(() => batch.write({ sync: true }))
       else await batch.close()
+    },
+    async compact(prefix) {
+      const from = cacheKey(prefix)
+      await guarded(() => db.compactRange(from, afterPrefix(from)))
     },
   }
 }

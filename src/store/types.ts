@@ -194,4 +194,9 @@ export interface CacheSpace {
   entries(prefix: string): AsyncIterable<readonly (readonly [string, Uint8Array])[]>
   /** Atomic. `undefined` deletes. */
   write(changes: Iterable<readonly [string, Uint8Array | undefined]>): Promise<void>
+  /**
+   * After very many deletions under a prefix: gives their room back. Until then every reader of the prefix, and
+   * the next to open the index, goes through them.
+   */
+  compact(prefix: string): Promise<void>
 }

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { compareUtf8, type Context, equalBytes, startTask, type Task } from '../base/index.ts'
 import { pathProblem } from '../format/index.ts'
 import { startWorker } from '../io/index.ts'
@@ -5,10 +6,14 @@ import type { StatFacts } from '../store/types.ts'
 import { openIgnoreRules } from './ignore.ts'
 import { decodeFacts, FACTS_BYTES } from './stat-cache.ts'
 import {
+  claimBatch,
+  lookAt,
+  type Looked,
   replay,
   tellFile,
   type WalkBatch,
   walkFolder,
+  type WalkMessage,
   type WalkSetup,
   type WalkSink,
 } from './walk.ts'
@@ -36,7 +41,7 @@ export interface Scan {
 
 export interface ScanOptions {
   /** Paths that are tracked. */
-  readonly tracked: Pick<ReadonlySet<string>, 'has' | 'keys'>
+  readonly tracked: { has(path: string): boolean; keys(): Iterable<string> }
   readonly force?: boolean
   /** @see WalkRules.looksAt */
   readonly looksAt?: (path: string) => boolean
@@ -124,8 +129,8 @@ export interface WalkAhead {
   /** As `walkWorkTree`, which it becomes where the thread fails. */
   finish(options: Omit<WalkOptions, 'force' | 'expected'>): Promise<Scan['skipped']>
   /**
-   * After `finish`: what the thread met, as SHA-256 of batches, 32 bytes each. Undefined where the thread did
-   * not see all: it failed, or something tracked is ignored by the rules.
+   * After `finish`: what the walk met, as SHA-256 of batches, 32 bytes each. Undefined where it did not see
+   * all: the thread failed, or something tracked is ignored by the rules.
    */
   digests(): Uint8Array | undefined
   /** Ends the thread; after `finish` it has ended already. */
@@ -134,14 +139,14 @@ export interface WalkAhead {
 
 /**
  * Begins a walk on a thread of its own: of 112,120 files, listing and `lstat` take 0.5 s, as long as
- * reading the manifest and the stat cache.
+ * reading the manifest and the stat cache. `isAs` and `finish` take part in it.
  * @param expected about how many files there are, for the progress
  */
 export function walkAhead(ctx: Context, root: string, under: string, expected?: number): WalkAhead {
   const setup: WalkSetup = { root, under }
   const worker = startWorker(new URL('./scan.worker.js', import.meta.url), setup)
-  const arrived: WalkBatch[] = []
-  const digests: Uint8Array[] = []
+  const batches: WalkBatch[] = []
+  const looks: (Looked | undefined)[] = []
   let state: 'walking' | 'ended' | 'failed' = 'walking'
   let wake = (): void => undefined
   const become = (next: 'ended' | 'failed'): void => {
@@ -152,12 +157,15 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
   /** Made before what came is looked at, so that nothing comes unnoticed in between. */
   const news = (): Promise<void> => new Promise((resolve) => (wake = resolve))
   const task = walkTask(ctx, expected)
+  const keep = (place: number, looked: Looked): void => {
+    looks[place] = looked
+    task.advance(looked.facts.length / FACTS_BYTES)
+  }
   worker.onMessage((raw) => {
-    const message = raw as WalkBatch | 'end'
-    if (message === 'end') return become('ended')
-    arrived.push(message)
-    digests.push(message.digest)
-    task.advance(message.facts.length / FACTS_BYTES)
+    const message = raw as WalkMessage
+    if (message.type === 'end') return become('ended')
+    if (message.type === 'batch') batches.push(message.batch)
+    else keep(message.place, message.looked)
     wake()
   })
   worker.onFailure(() => become('failed'))
@@ -167,33 +175,61 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
     if (stopping === undefined) task.end()
     return (stopping ??= worker.stop())
   }
-  /** Hands on what comes as it comes. @returns the paths that were told, joined by NUL */
-  const hear = async (judge: Judge): Promise<readonly string[]> => {
-    const told: string[] = []
+  let unclaimedFrom = 0
+  /** Looks at one batch that no thread has taken. @returns whether there was one */
+  const help = (): boolean => {
+    while (unclaimedFrom < batches.length) {
+      const batch = batches[unclaimedFrom++]!
+      if (!claimBatch(batch)) continue
+      keep(batch.place, lookAt(root, batch))
+      return true
+    }
+    return false
+  }
+  /**
+   * Takes part in the walk until it has ended or failed.
+   * @param onNews called for the first time with what has come by then; `false` ends the call
+   */
+  const takePart = async (onNews: () => boolean): Promise<void> => {
     for (;;) {
       const woken = news()
-      for (const batch of arrived.splice(0)) {
-        replay(batch, judge)
+      if (!onNews() || hasFailed()) return
+      // Messages are heard between any two looks.
+      if (help()) await setImmediate()
+      else if (state === 'walking') await woken
+      else return
+    }
+  }
+  /** Hands on what is known as it comes. @returns the paths that were told, joined by NUL */
+  const hear = async (judge: Judge): Promise<readonly string[]> => {
+    const told: string[] = []
+    let place = 0
+    await takePart(() => {
+      for (; looks[place] !== undefined; place++) {
+        const batch = batches[place]!
+        replay(batch, looks[place]!, judge)
         told.push(batch.files)
       }
-      if (state !== 'walking') return told
-      await woken
-    }
+      return true
+    })
+    return told
   }
   let sawAll = false
   return {
     async isAs(known) {
-      for (let met = 0; ;) {
-        const woken = news()
-        for (; met < digests.length; met++) {
-          const before = known.subarray(met * DIGEST_BYTES, (met + 1) * DIGEST_BYTES)
-          if (!equalBytes(digests[met]!, before)) return false
+      let place = 0
+      let same = true
+      await takePart(() => {
+        for (; same && looks[place] !== undefined; place++) {
+          const before = known.subarray(place * DIGEST_BYTES, (place + 1) * DIGEST_BYTES)
+          same = equalBytes(looks[place]!.digest, before)
         }
-        if (state !== 'walking') return !hasFailed() && met * DIGEST_BYTES === known.length
-        await woken
-      }
+        return same
+      })
+      return same && !hasFailed() && place * DIGEST_BYTES === known.length
     },
-    digests: () => (sawAll ? Buffer.concat(digests) : undefined),
+    digests: () =>
+      sawAll ? Buffer.concat(batches.map((_batch, i) => looks[i]!.digest)) : undefined,
     async finish(options) {
       const judge = createJudge(root, options)
       const told = await hear(judge)

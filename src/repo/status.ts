@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { canonicalJson, type Context, startTask } from '../base/index.ts'
 import type { DatasetCommit, ManifestRow } from '../history/types.ts'
 import { hashFile } from './hash.ts'
+import { createPlaces } from './places.ts'
 import { type ScannedFile, type WalkAhead, walkAhead, walkWorkTree } from './scan.ts'
 import { applyStage, readStage } from './stage.ts'
 import { decodeFacts, hashedChange, isExecutable, readRowStats, sizeOf } from './stat-cache.ts'
@@ -98,8 +99,7 @@ async function compare(
   const store = await repo.store()
   const headRows = await repo.history.manifest(head?.id ?? null, { asWritten: true, ctx })
   const rows = applyStage(headRows, stage)
-  const places = new Map<string, number>()
-  for (const [place, row] of rows.entries()) places.set(row.path, place)
+  const places = createPlaces(rows)
   const onDisk = new Uint8Array(rows.length)
   const staged = stagedAgainst(headRows, stage)
   const unstaged: { path: string; state: WorkTreeState; size: number }[] = []
@@ -107,7 +107,7 @@ async function compare(
   const stats = await readRowStats(store.cache, rows)
   // Each file is judged as it is met: most are clean, and nothing of them is kept.
   const judge = (path: string, facts: Uint8Array, at: number): void => {
-    const place = places.get(path)
+    const place = places.placeOf(path)
     const row = place === undefined ? undefined : rows[place]
     const size = sizeOf(facts, at)
     if (place === undefined || row === undefined) {

@@ -115,45 +115,59 @@ export interface WalkSetup {
   readonly under: string
 }
 
-/** What a walk on another thread met. Lists of paths are joined by NUL. */
+/**
+ * Some of what a walk on another thread met, in its order. Of its files only the names are known; whichever
+ * thread claims the batch looks at them.
+ */
 export interface WalkBatch {
+  /** Counted from 0. */
+  readonly place: number
+  /** Paths joined by NUL, `` for none. */
   readonly files: string
-  /** `FACTS_BYTES` for each file. */
-  readonly facts: Uint8Array<ArrayBuffer>
   readonly others: readonly (readonly [
     to: 'link' | 'special' | 'reserved' | FolderMember['kind'],
     path: string,
   ])[]
-  /** SHA-256 of the three: the same walk of the same tree makes the same batches. */
+  /** Four bytes, 1 from when a thread has taken the batch. */
+  readonly claim: SharedArrayBuffer
+}
+
+/** What was seen of the files of a batch. */
+export interface Looked {
+  /** `FACTS_BYTES` for each file; all `GONE` for one that was gone, or was none any more. */
+  readonly facts: Uint8Array<ArrayBuffer>
+  /** SHA-256 of the batch and these: the same walk of the same tree makes the same. */
   readonly digest: Uint8Array
 }
 
-/** Small enough that paths are sent on before the collector has moved them twice. */
-const BATCH_FILES = 1_024
+/** What the thread sends: every batch, a look at each that it claimed, and its end, by which all are claimed. */
+export type WalkMessage =
+  | { readonly type: 'batch'; readonly batch: WalkBatch }
+  | { readonly type: 'looked'; readonly place: number; readonly looked: Looked }
+  | { readonly type: 'end' }
 
-/** A sink that hands on what it is told in batches. */
+/** Few enough that a look takes milliseconds, and paths are sent before the collector has moved them twice. */
+export const BATCH_FILES = 1_024
+const GONE = 0xff
+
+/** A sink that hands on the names of what it is told in batches. */
 export function createBatches(
   send: (batch: WalkBatch) => void,
 ): WalkSink & { readonly flush: () => void } {
+  let place = 0
   let files: string[] = []
-  let facts = new Uint8Array(BATCH_FILES * FACTS_BYTES)
   let others: WalkBatch['others'][number][] = []
   const flush = (): void => {
-    const batch = {
-      files: files.join('\0'),
-      facts: facts.slice(0, files.length * FACTS_BYTES),
-      others,
-    }
-    send({ ...batch, digest: digestOf(batch) })
+    send({ place: place++, files: files.join('\0'), others, claim: new SharedArrayBuffer(4) })
     files = []
     others = []
-    facts = new Uint8Array(BATCH_FILES * FACTS_BYTES)
+  }
+  const unseen = (path: string): void => {
+    if (files.push(path) === BATCH_FILES) flush()
   }
   return {
-    file(path, from, at) {
-      facts.set(from.subarray(at, at + FACTS_BYTES), files.length * FACTS_BYTES)
-      if (files.push(path) === BATCH_FILES) flush()
-    },
+    file: unseen,
+    unseen,
     link: (path) => void others.push(['link', path]),
     special: (path) => void others.push(['special', path]),
     reserved: (path) => void others.push(['reserved', path]),
@@ -162,18 +176,37 @@ export function createBatches(
   }
 }
 
+/** Whether the batch is this thread's to look at: for one caller only. */
+export const claimBatch = ({ claim }: WalkBatch): boolean =>
+  Atomics.compareExchange(new Int32Array(claim), 0, 0, 1) === 0
+
+const pathsOf = ({ files }: WalkBatch): readonly string[] => (files === '' ? [] : files.split('\0'))
+
+export function lookAt(root: string, batch: WalkBatch): Looked {
+  const paths = pathsOf(batch)
+  const facts = new Uint8Array(paths.length * FACTS_BYTES)
+  for (const [i, path] of paths.entries()) {
+    const stat = statOf(`${root}/${path}`)
+    if (stat === undefined) facts.fill(GONE, i * FACTS_BYTES, (i + 1) * FACTS_BYTES)
+    else encodeFacts(stat, facts, i * FACTS_BYTES)
+  }
+  return { facts, digest: digestOf(batch, facts) }
+}
+
 /** The first part tells how long the others are. */
-function digestOf({ files, facts, others }: Omit<WalkBatch, 'digest'>): Uint8Array {
+function digestOf({ files, others }: WalkBatch, facts: Uint8Array): Uint8Array {
   const hash = createHash('sha256')
   hash.update(`${JSON.stringify(others)}\n${Buffer.byteLength(files)}\n`)
   return hash.update(files).update(facts).digest()
 }
 
-export function replay({ files, facts, others }: WalkBatch, sink: WalkSink): void {
-  if (files !== '') {
-    files.split('\0').forEach((path, i) => sink.file(path, facts, i * FACTS_BYTES))
+export function replay(batch: WalkBatch, { facts }: Looked, sink: WalkSink): void {
+  for (const [i, path] of pathsOf(batch).entries()) {
+    const at = i * FACTS_BYTES
+    // The mode of a file is 0 or 1.
+    if (facts[at + FACTS_BYTES - 1] !== GONE) sink.file(path, facts, at)
   }
-  for (const [to, path] of others) {
+  for (const [to, path] of batch.others) {
     if (to === 'link' || to === 'special' || to === 'reserved') sink[to](path)
     else sink.hidden(path, to)
   }

@@ -20,9 +20,10 @@ export const PACK_FOOTER_BYTES = 24
 /** Bytes of one frame's entry in the table. */
 export const TABLE_ENTRY_BYTES = 48
 
-/** 1 was named by the SHA-256 of all its bytes. */
-const PACK_VERSION = 2
-const FRAME_VERSION = 1
+/** 1 was named by the SHA-256 of all its bytes; 2 had frames of version 1. */
+const PACK_VERSION = 3
+/** In 1 the quick check of a stored chunk covered its body too. */
+const FRAME_VERSION = 2
 // Read as little-endian 32-bit integers: `cxvp`, `cxvf`.
 const PACK_MAGIC = 0x70767863
 const FRAME_MAGIC = 0x66767863
@@ -102,16 +103,22 @@ export function writeFrame(into: Uint8Array, at: number, frame: FrameToWrite): n
   const bodyAt = at + FRAME_HEADER_BYTES
   into.set(frame.body, bodyAt)
   const end = bodyAt + frame.body.length
-  view.setBigUint64(CHECK_AT, quickCheck(into, at, end), true)
+  view.setBigUint64(CHECK_AT, quickCheck(into, at, end, isStoredChunk(frame)), true)
   return end - at
 }
 
-/** XXH64 of the body, seeded with XXH64 of the 48 header bytes before the check itself. */
-const quickCheck = (bytes: Uint8Array, at: number, end: number): bigint =>
-  quickHash(
-    bytes.subarray(at + FRAME_HEADER_BYTES, end),
-    quickHash(bytes.subarray(at, at + CHECK_AT)),
-  )
+/** Its body is what its id is the SHA-256 of. */
+const isStoredChunk = ({ kind, codec }: Pick<PackEntry, 'kind' | 'codec'>): boolean =>
+  kind === 'chunk' && codec === 'stored'
+
+/**
+ * XXH64 of the 48 header bytes before the check itself; where the body is not hashed against the header's id
+ * as it is, XXH64 of the body seeded with that.
+ */
+function quickCheck(bytes: Uint8Array, at: number, end: number, headerOnly: boolean): bigint {
+  const ofHeader = quickHash(bytes.subarray(at, at + CHECK_AT))
+  return headerOnly ? ofHeader : quickHash(bytes.subarray(at + FRAME_HEADER_BYTES, end), ofHeader)
+}
 
 /**
  * Reads the header of the frame at `at`; lengths are within their bounds, the body is not looked at.
@@ -158,22 +165,19 @@ function checkedEntry(raw: RawEntry): PackEntry {
   return { kind, codec, id, offset, storedLength, plainLength }
 }
 
-/** Header and quick check of the frame at `at`. @throws CxvError PACK_CORRUPT */
-export function checkFrame(bytes: Uint8Array, at: number): PackEntry {
+/** Header and quick check of the frame at `at`, not its id. @throws CxvError PACK_CORRUPT */
+function checkFrame(bytes: Uint8Array, at: number): PackEntry {
   const entry = decodeFrameHeader(bytes, at)
   const end = at + frameLength(entry)
   if (end > bytes.length) throw corrupt('a frame is cut off')
   const stored = new DataView(bytes.buffer, bytes.byteOffset + at + CHECK_AT, 8)
-  if (stored.getBigUint64(0, true) !== quickCheck(bytes, at, end)) {
+  if (stored.getBigUint64(0, true) !== quickCheck(bytes, at, end, isStoredChunk(entry))) {
     throw corrupt(`the frame at byte ${at} (${toHex(entry.id)}) fails its check`)
   }
   return entry
 }
 
-/**
- * Decodes a checked frame without comparing its bytes to its id: for readers that verify the whole
- * content anyway. @throws CxvError PACK_CORRUPT
- */
+/** Decodes a frame that has been checked. @throws CxvError PACK_CORRUPT */
 export function frameBody(bytes: Uint8Array, at: number, entry: PackEntry): Uint8Array {
   const bodyAt = at + FRAME_HEADER_BYTES
   try {
@@ -254,7 +258,7 @@ export function createPackNamer(kind: PackKind): PackNamer {
   const hasher = createHash('sha256').update(encodePackHeader(kind))
   return {
     add(frame) {
-      if (frame.kind !== 'chunk' || frame.codec !== 'stored') hasher.update(frame.body)
+      if (!isStoredChunk(frame)) hasher.update(frame.body)
     },
     name: (table) => packId(hasher.update(table).digest('hex')),
   }
@@ -315,7 +319,7 @@ export function decodeTable(tail: Uint8Array, packBytes: number): PackEntry[] {
 }
 
 export interface ScannedPack {
-  /** Frames that pass their quick check, in order. */
+  /** Frames that pass every check, in order. */
   readonly entries: readonly PackEntry[]
   /** Byte offsets where a frame was expected and none could be read. */
   readonly damagedAt: readonly number[]
@@ -323,7 +327,7 @@ export interface ScannedPack {
 
 /**
  * Walks the frames forward without the table, for packs whose table is damaged: after a bad frame,
- * goes on at the next place that starts like one and passes its check.
+ * goes on at the next place that starts like one and passes every check.
  */
 export function scanPack(bytes: Uint8Array): ScannedPack {
   const entries: PackEntry[] = []
@@ -332,7 +336,7 @@ export function scanPack(bytes: Uint8Array): ScannedPack {
   const end = endOfFrames(bytes)
   let at = PACK_HEADER_BYTES
   while (at < end) {
-    const entry = checkFrameOrNot(bytes, at)
+    const entry = wholeFrameOrNot(bytes, at)
     if (entry !== undefined) {
       entries.push(entry)
       at += frameLength(entry)
@@ -341,7 +345,7 @@ export function scanPack(bytes: Uint8Array): ScannedPack {
     damagedAt.push(at)
     do {
       at = buffer.indexOf(FRAME_MAGIC_BYTES, at + 1)
-    } while (at >= 0 && at < end && checkFrameOrNot(bytes, at) === undefined)
+    } while (at >= 0 && at < end && wholeFrameOrNot(bytes, at) === undefined)
     if (at < 0) break
   }
   return { entries, damagedAt }
@@ -357,9 +361,9 @@ function endOfFrames(bytes: Uint8Array): number {
   }
 }
 
-function checkFrameOrNot(bytes: Uint8Array, at: number): PackEntry | undefined {
+function wholeFrameOrNot(bytes: Uint8Array, at: number): PackEntry | undefined {
   try {
-    return checkFrame(bytes, at)
+    return decodeFrame(bytes, at).entry
   } catch {
     return undefined
   }

@@ -9,7 +9,6 @@ import {
   toHex,
 } from '../base/index.ts'
 import {
-  decodeFrame,
   FRAME_HEADER_BYTES,
   frameLength,
   type PackEntry,
@@ -126,19 +125,8 @@ function readDeep(id: PackId, path: string): UsableFrames {
   } catch (error) {
     if (!isCxvError(error, 'PACK_CORRUPT')) throw error
   }
-  return { entries: wholeFrames(bytes), whole: false }
+  return { entries: scanPack(bytes).entries, whole: false }
 }
-
-/** Frames of a damaged pack that still hold what they promise. */
-const wholeFrames = (bytes: Uint8Array): PackEntry[] =>
-  scanPack(bytes).entries.filter((entry) => {
-    try {
-      decodeFrame(bytes, entry.offset)
-      return true
-    } catch {
-      return false
-    }
-  })
 
 /** Whether every usable frame can be found through the index: here, or in a place that really has it. */
 async function indexAgrees(
@@ -179,7 +167,7 @@ async function salvage(
   const bytes = readPackBytes(path) ?? new Uint8Array()
   const to = nameInBad(folder, pack)
   linkOrCopy(path, to)
-  const entries = wholeFrames(bytes)
+  const { entries } = scanPack(bytes)
   let replaced = false
   for (const kind of ['data', 'meta'] as const) {
     const writer = createPackWriter(packs, kind, async (written) => {

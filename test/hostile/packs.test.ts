@@ -5,7 +5,6 @@ import { deflateRawSync } from 'node:zlib'
 import fc from 'fast-check'
 import { isCxvError, packId } from '../../src/base/index.ts'
 import {
-  checkFrame,
   CHUNK_MAX_BYTES,
   decodeBody,
   decodeFrame,
@@ -17,6 +16,7 @@ import {
   FRAME_HEADER_BYTES,
   type FrameToWrite,
   PACK_FOOTER_BYTES,
+  PACK_HEADER_BYTES,
   PACK_MAX_BYTES,
   scanPack,
   tableAndFooterLength,
@@ -90,13 +90,19 @@ test('a pack whose table tells the same but whose bodies differ has another name
   }
 })
 
-test('a pack of the first version, named by the hash of its bytes, is refused', () => {
+test('packs and frames of earlier versions are refused', () => {
   const body = Buffer.from('chunk')
   const chunk = { kind: 'chunk', codec: 'stored', id: sha(body), body, plainLength: 5 } as const
-  const bytes = Buffer.from(encodePack('data', [chunk]).bytes)
-  bytes[4] = 1
-  const id = packId(createHash('sha256').update(bytes).digest('hex'))
-  assert.throws(() => verifyPack(id, bytes), /version 1 is unknown/)
+  const { id, bytes } = encodePack('data', [chunk])
+  for (const version of [1, 2]) {
+    const old = Buffer.from(bytes)
+    old[4] = version
+    const named = packId(createHash('sha256').update(old).digest('hex'))
+    assert.throws(() => verifyPack(named, old), new RegExp(`version ${version} is unknown`))
+  }
+  const old = Buffer.from(bytes)
+  old[PACK_HEADER_BYTES + 4] = 1
+  assert.throws(() => verifyPack(id, old), /a frame has an unknown version/)
 })
 
 test('lengths over the bounds are refused before anything is allocated', () => {
@@ -114,7 +120,7 @@ test('lengths over the bounds are refused before anything is allocated', () => {
   }
   const long = Buffer.from(bytes)
   long.writeUInt32LE(0xfffffff0, 40)
-  assert.throws(() => checkFrame(long, 0), isCorrupt)
+  assert.throws(() => decodeFrame(long, 0), isCorrupt)
   const many = Buffer.from(encodeTable([]))
   many.writeUInt32LE(0x00ffffff, 0)
   many.writeUInt32LE((0x00ffffff * 48) >>> 0, 4)

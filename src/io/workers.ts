@@ -24,6 +24,7 @@ export interface WorkerPort {
  * @param url of the compiled module: `new URL('./x.worker.js', import.meta.url)`
  */
 export function startWorker(url: URL, data: unknown): WorkerHandle {
+  optimiseLater()
   const worker = new Worker(url, {
     workerData: data,
     // V8's default lets each thread's nursery grow to 48 MiB; ours hold bytes outside the heap.
@@ -50,6 +51,14 @@ export function startWorker(url: URL, data: unknown): WorkerHandle {
       await worker.terminate()
     },
   }
+}
+
+/**
+ * V8 optimises a function once so much of it has run (bytes of bytecode; 132 KB by default), in each thread anew
+ * and on the cores that hash and read meanwhile (docs/decisions/0002).
+ */
+function optimiseLater(): void {
+  setFlagsFromString('--interrupt-budget=300000')
 }
 
 /** @throws Error on the main thread */

@@ -116,7 +116,7 @@ export interface UncachedFile {
   fd(): number
   /**
    * To be awaited before the next. Only the last may end within a block.
-   * @param block begins where `alignedBytes` does; what follows it in that memory, to the end of a block, may be
+   * @param block begins a whole number of blocks behind what `alignedBytes` gave; what follows it in that memory, to the end of a block, may be
    *   written and cut off again
    */
   write(block: Uint8Array, position: number): Promise<void>
@@ -162,8 +162,9 @@ function* inBlocks(pieces: Iterable<Uint8Array>): Generator<Uint8Array, undefine
   if (filled > 0) yield staging.subarray(0, filled)
 }
 
-const inWholeBlocks = (length: number): number =>
-  Math.ceil(length / DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES
+/** It, and what follows it in its memory to the end of a block. */
+const wholeBlocksOf = ({ buffer, byteOffset, length }: Uint8Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, Math.ceil(length / DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES)
 
 /** A short write ends where it may; the next one must begin at a block. */
 function wholeBlocks(written: number): number {
@@ -173,10 +174,12 @@ function wholeBlocks(written: number): number {
 }
 
 /** @param block of aligned memory, which goes on behind it to a whole number of blocks */
-function writeBlock(fd: number, { buffer, length }: Uint8Array, position: number): void {
-  const all = inWholeBlocks(length)
+function writeBlock(fd: number, block: Uint8Array, position: number): void {
+  const bytes = wholeBlocksOf(block)
+  const all = bytes.length
+  const { length } = block
   for (let at = 0; at < length;) {
-    at += wholeBlocks(fs.writeSync(fd, new Uint8Array(buffer), at, all - at, position + at))
+    at += wholeBlocks(fs.writeSync(fd, bytes, at, all - at, position + at))
   }
   if (all !== length) fs.ftruncateSync(fd, position + length)
 }
@@ -197,14 +200,11 @@ const writeAsync = (
 const truncateAsync = promisify(fs.ftruncate)
 
 /** As `writeBlock`, without blocking this thread. */
-async function writeBlockAsync(
-  fd: number,
-  { buffer, length }: Uint8Array,
-  position: number,
-): Promise<void> {
-  const all = inWholeBlocks(length)
+async function writeBlockAsync(fd: number, block: Uint8Array, position: number): Promise<void> {
+  const bytes = wholeBlocksOf(block)
+  const all = bytes.length
+  const { length } = block
   for (let at = 0; at < length;) {
-    const bytes = new Uint8Array(buffer)
     at += wholeBlocks(await writeAsync(fd, bytes, at, all - at, position + at))
   }
   if (all !== length) await truncateAsync(fd, position + length)

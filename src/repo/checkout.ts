@@ -41,6 +41,8 @@ export interface CheckoutOptions {
   readonly tracked?: readonly ManifestRow[]
   /** What to do about changes that would be lost, for a verb that has no --force. */
   readonly hint?: string
+  /** Paths where this process has just written what `to` has: they are not looked at again. */
+  readonly written?: ReadonlySet<string> | undefined
 }
 
 /**
@@ -56,6 +58,8 @@ export async function checkoutRows(
   options: CheckoutOptions = {},
 ): Promise<CheckoutPlan> {
   const store = await repo.store()
+  const done = from.length === 0 && to.every(({ path }) => options.written?.has(path))
+  if (done) return { write: [], remove: [], bytes: 0 }
   const cache = await readStatCache(store.cache)
   const { hollow, ...plan } = planCheckout(ctx, repo, from, to, cache, options)
   const absent = await store.missing([...new Set(plan.write.map((row) => row.id))])
@@ -134,7 +138,7 @@ export interface CheckoutAhead {
   take(id: ContentId): readonly FileToMaterialise[]
   wrote(written: Materialised): Promise<void>
   /** What was written so far. */
-  done(): { readonly files: number; readonly bytes: number }
+  done(): { readonly paths: ReadonlySet<string>; readonly bytes: number }
 }
 
 /**
@@ -151,7 +155,7 @@ export function beginCheckout(repo: Repository, rows: readonly ManifestRow[]): C
     else left.set(row.id, [same, row])
   }
   const taken = new Map<string, ContentId>()
-  const done = { files: 0, bytes: 0 }
+  const done = { paths: new Set<string>(), bytes: 0 }
   return {
     take(id) {
       const found = left.get(id)
@@ -165,7 +169,7 @@ export function beginCheckout(repo: Repository, rows: readonly ManifestRow[]): C
       await remember(repo, written, taken)
       for (const { absolutePath, stat } of written) {
         taken.delete(absolutePath)
-        done.files++
+        done.paths.add(absolutePath.slice(repo.root.length + 1))
         done.bytes += stat.size
       }
     },
@@ -204,6 +208,7 @@ function planCheckout(
     const was = before.get(row.path)
     const same = was !== undefined && was.id === row.id && was.executable === row.executable
     if (same && options.complete !== true && !force) continue
+    if (options.written?.has(row.path) === true) continue
     const state = look(row.path)
     if (state.kind === 'file' && state.id === row.id && state.executable === row.executable)
       continue

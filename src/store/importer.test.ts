@@ -124,16 +124,45 @@ test('a damaged pack is not linked, and leaves nothing', async (t) => {
 })
 
 for (const linked of [true, false]) {
+  test(`files of every size are what they were, of a pack that is ${linked ? 'linked' : 'copied'}`, async (t) => {
+    const top = tempFolder(t)
+    const packs = join(top, 'packs')
+    const sizes = [300_000, 0, 1_000, 262_088, 262_144, 1 << 20, 700_000, 3_000]
+    const all: Uint8Array[] = sizes.map((size, i) => seededBytes(70 + i, size))
+    // Its body is deflated, and lies in no memory of its own.
+    all.push(Buffer.alloc(600_000, 'chest '))
+    const pack = createPackBytes(all.map((contentOf) => ({ contentOf, chunks: [] })))
+    const path = join(top, 'pack')
+    writeFileSync(path, pack.bytes, { mode: 0o644 })
+    // Each twice: one of them is written from the memory that the other was copied from.
+    const twice = [...all, ...all]
+    const done = await importOnePack(
+      { packs, temporaries: join(top, 'tmp') },
+      {
+        id: pack.id,
+        source: linked ? { path, sizeBytes: pack.bytes.length } : Uint8Array.from(pack.bytes),
+        paths: twice.map((_, i) => join(top, `out-${i}`)).join('\0'),
+        executable: new Uint8Array(twice.length),
+        ids: Buffer.concat(twice.map((of) => createHash('sha256').update(of).digest())),
+      },
+    )
+    assert.equal(done?.files.length, twice.length)
+    for (const [i, of] of twice.entries()) {
+      assert.ok(readFileSync(join(top, `out-${i}`)).equals(of), `${i}: ${of.length} bytes`)
+      assert.equal(done.files[i]?.size, of.length)
+    }
+  })
+
   test(`a file that cannot be written ends the ${linked ? 'link' : 'copy'} of its pack`, async (t) => {
     const top = tempFolder(t)
     const packs = join(top, 'packs')
-    const all = Array.from({ length: 6 }, (_, i) => seededBytes(50 + i, 300_000))
+    const all = Array.from({ length: 9 }, (_, i) => seededBytes(50 + i, 300_000))
     const pack = createPackBytes(all.map((contentOf) => ({ contentOf, chunks: [] })))
     const path = join(top, 'pack')
     writeFileSync(path, pack.bytes, { mode: 0o644 })
     const ids = Buffer.concat(all.map((bytes) => createHash('sha256').update(bytes).digest()))
     const paths = all.map((_, i) => join(top, i === 1 ? 'no-such-folder/x' : `out-${i}`)).join('\0')
-    const job = { id: pack.id, paths, executable: new Uint8Array(6), ids }
+    const job = { id: pack.id, paths, executable: new Uint8Array(9), ids }
     const source = linked ? { path, sizeBytes: pack.bytes.length } : Uint8Array.from(pack.bytes)
     await assert.rejects(
       importOnePack({ packs, temporaries: join(top, 'tmp') }, { ...job, source }),
@@ -141,6 +170,6 @@ for (const linked of [true, false]) {
     )
     assert.deepEqual(filesIn(packs), linked ? [] : [`${pack.id.slice(0, 2)}/${pack.id}.pack`])
     assert.deepEqual(readdirSync(join(top, 'tmp')), [])
-    assert.ok(!existsSync(join(top, 'out-5')), 'the rest is not tried')
+    assert.ok(!existsSync(join(top, 'out-8')), 'the rest is not tried')
   })
 }

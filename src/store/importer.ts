@@ -2,6 +2,7 @@ import { CxvError, type PackId } from '../base/index.ts'
 import {
   checkPack,
   encodeTable,
+  FRAME_HEADER_BYTES,
   frameBody,
   type PackBytes,
   type PackEntry,
@@ -26,7 +27,14 @@ import {
 import { splitIds } from './add-wire.ts'
 import type { MaterialisedFile, WorkFolders } from './materialiser.ts'
 import { packFolder, packName } from './paths.ts'
-import { createWorkFileWriter } from './work-files.ts'
+import {
+  createWorkFileWriter,
+  FILE_AT,
+  FILE_MEMORY_BYTES,
+  giveBackFileMemory,
+  takeFileMemory,
+  UNCACHED_FROM_BYTES,
+} from './work-files.ts'
 
 /** A pack of another repository's on this disk. */
 export interface PackToLink {
@@ -92,20 +100,22 @@ async function importLinked(
   const temporary = temporaryBeside(`${packs}/${threadName()}`)
   const fd = linkOwnFile(path, temporary)
   if (fd === undefined) return undefined
+  const reader = createPackReader(fd, sizeBytes)
   let pack: PackToCheck
   try {
     if (factsOfOpen(fd).size !== sizeBytes) {
       discardOpen(fd, temporary)
       return undefined
     }
-    pack = checkPack(id, sizeBytes, bytesOf(fd, sizeBytes))
+    pack = checkPack(id, sizeBytes, reader.read)
     for (const { entry, plain } of pack.frames()) {
-      if (files.wants(entry)) await files.take(entry, plain)
+      if (files.wants(entry)) await files.take(entry, plain, reader.yieldMemory)
     }
   } catch (error) {
     discardOpen(fd, temporary)
     throw error
   } finally {
+    reader.close()
     await files.settled()
   }
   await publishOpenFile(fd, temporary, packFolder(packs, id), packName(id))
@@ -115,31 +125,75 @@ async function importLinked(
 /** Small frames are read together; a large one alone, so that it stays in the processor's cache. */
 const WINDOW_BYTES = 256 << 10
 
-function bytesOf(fd: number, sizeBytes: number): PackBytes {
+interface PackReader {
+  readonly read: PackBytes
+  /** Of the frame that was read last, if it was read alone: its memory, of `takeFileMemory`, now the caller's. */
+  readonly yieldMemory: () => Uint8Array | undefined
+  readonly close: () => void
+}
+
+function createPackReader(fd: number, sizeBytes: number): PackReader {
   let window = new Uint8Array(WINDOW_BYTES)
   let from = 0
   let end = 0
-  return (offset, length) => {
-    if (offset < from || offset + length > end) {
-      const wanted = Math.max(length, Math.min(WINDOW_BYTES, sizeBytes - offset))
-      if (wanted > window.length) window = new Uint8Array(wanted)
-      end = from = offset
-      try {
-        end += readInto(fd, window.subarray(0, wanted), offset)
-      } catch (cause) {
-        throw new CxvError('PACK_CORRUPT', 'damaged pack: it cannot be read', { cause })
-      }
-      if (offset + length > end) throw new CxvError('PACK_CORRUPT', 'damaged pack: it is cut off')
+  let alone: Uint8Array | undefined
+  let lastAlone = false
+  const fill = (into: Uint8Array, offset: number, wanted: number): number => {
+    let filled: number
+    try {
+      filled = readInto(fd, into, offset)
+    } catch (cause) {
+      throw new CxvError('PACK_CORRUPT', 'damaged pack: it cannot be read', { cause })
     }
-    return window.subarray(offset - from, offset - from + length)
+    if (filled < wanted) throw new CxvError('PACK_CORRUPT', 'damaged pack: it is cut off')
+    return filled
+  }
+  return {
+    read(offset, length) {
+      lastAlone =
+        length >= FRAME_HEADER_BYTES + UNCACHED_FROM_BYTES &&
+        length <= FRAME_HEADER_BYTES + FILE_MEMORY_BYTES - FILE_AT
+      if (lastAlone) {
+        alone ??= takeFileMemory()
+        // So that a stored chunk lies where it can be written from.
+        const start = FILE_AT - FRAME_HEADER_BYTES
+        const frame = alone.subarray(start, start + length)
+        fill(frame, offset, length)
+        return frame
+      }
+      if (offset < from || offset + length > end) {
+        const wanted = Math.max(length, Math.min(WINDOW_BYTES, sizeBytes - offset))
+        if (wanted > window.length) window = new Uint8Array(wanted)
+        end = from = offset
+        end += fill(window.subarray(0, wanted), offset, length)
+      }
+      return window.subarray(offset - from, offset - from + length)
+    },
+    yieldMemory() {
+      if (!lastAlone) return undefined
+      const memory = alone
+      alone = undefined
+      return memory
+    },
+    close() {
+      if (alone !== undefined) giveBackFileMemory(alone)
+      alone = undefined
+    },
   }
 }
 
 /** The files of a job, written as chunks of the pack come by. */
 interface JobFiles {
   wants(entry: PackEntry): boolean
-  /** @param plain verified; the caller's again when this resolves */
-  take(entry: PackEntry, plain: Uint8Array): Promise<void>
+  /**
+   * @param plain verified; the caller's again when this resolves
+   * @param yieldMemory asked for the memory that it lies in: @see WorkFileWriter.begin
+   */
+  take(
+    entry: PackEntry,
+    plain: Uint8Array,
+    yieldMemory?: () => Uint8Array | undefined,
+  ): Promise<void>
   /** When no file is on its way any more; never rejects. */
   settled(): Promise<void>
   /** @throws what a file threw */
@@ -165,14 +219,17 @@ function createJobFiles(
   let failure: { readonly error: unknown } | undefined
   return {
     wants: (entry) => entry.kind === 'chunk' && wanted.size > 0 && wanted.has(keyOf(entry.id)),
-    async take(entry, plain) {
-      for (const i of wanted.get(keyOf(entry.id)) ?? []) {
+    async take(entry, plain, yieldMemory) {
+      const places = wanted.get(keyOf(entry.id)) ?? []
+      for (const i of places) {
         await writer.room()
         // A disk that is full is full for the next file too.
         if (failure !== undefined) throw failure.error
         const path = absolute[i]
         if (path === undefined) throw new Error('a file has no path')
-        written[i] = writer.begin(path, plain, executable[i] === 1)
+        // To the last of several: the others copy it.
+        const held = i === places.at(-1) ? yieldMemory?.() : undefined
+        written[i] = writer.begin(path, plain, executable[i] === 1, held)
         written[i]?.catch((error: unknown) => void (failure ??= { error }))
       }
       wanted.delete(keyOf(entry.id))

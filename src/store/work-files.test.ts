@@ -13,7 +13,7 @@ import { test } from 'node:test'
 import { isCxvError } from '../base/index.ts'
 import { seededBytes } from '../../test/helpers/seeded.ts'
 import { tempFolder } from '../../test/helpers/temp.ts'
-import { createWorkFileWriter } from './work-files.ts'
+import { createWorkFileWriter, FILE_AT, FILE_MEMORY_BYTES, takeFileMemory } from './work-files.ts'
 
 for (const size of [10, 400_000]) {
   test(`of ${size} bytes: the facts are those of what was written, whoever writes next`, (t) => {
@@ -67,7 +67,35 @@ test('files that are begun are each what their piece was, which the caller uses 
   assert.deepEqual(readdirSync(join(folder, 'tmp')), [])
 })
 
-test('at most three files are on their way; one that fails is told and leaves nothing', async (t) => {
+test('a piece in the memory of a file is written from there, and memory comes round', async (t) => {
+  const folder = tempFolder(t)
+  const writer = createWorkFileWriter(join(folder, 'tmp'))
+  const seen = new Set<number>()
+  const sizes = [300_000, 256 << 10, 1 << 20, 1_000, 400_001, 700_000, 300_000, 262_145, 900_000]
+  const begun: Promise<unknown>[] = []
+  for (let round = 0; round < 3; round++) {
+    for (const [i, size] of sizes.entries()) {
+      await writer.room()
+      const held = takeFileMemory()
+      assert.equal(held.length, FILE_MEMORY_BYTES)
+      assert.equal(held.byteOffset % FILE_AT, 0)
+      seen.add(held.byteOffset)
+      const piece = held.subarray(FILE_AT, FILE_AT + size)
+      piece.set(seededBytes(round * 100 + i, size))
+      begun.push(writer.begin(join(folder, `${round}-${i}`), piece, false, held))
+    }
+  }
+  await Promise.all(begun)
+  assert.ok(seen.size <= 6, `${seen.size} pieces of memory`)
+  for (let round = 0; round < 3; round++) {
+    for (const [i, size] of sizes.entries()) {
+      const written = readFileSync(join(folder, `${round}-${i}`))
+      assert.ok(written.equals(seededBytes(round * 100 + i, size)), `${round} ${size}`)
+    }
+  }
+})
+
+test('at most five files are on their way; one that fails is told and leaves nothing', async (t) => {
   const folder = tempFolder(t)
   const writer = createWorkFileWriter(join(folder, 'tmp'))
   const { write } = fs
@@ -91,7 +119,7 @@ test('at most three files are on their way; one that fails is told and leaves no
     syncBuiltinESMExports()
   })
   const begun: Promise<unknown>[] = []
-  for (let i = 0; i < 9; i++) {
+  for (let i = 0; i < 12; i++) {
     await writer.room()
     const file = writer.begin(join(folder, `${i}`), new Uint8Array(300_000).fill(i), false)
     begun.push(
@@ -102,8 +130,12 @@ test('at most three files are on their way; one that fails is told and leaves no
     )
   }
   const told = await Promise.all(begun)
-  assert.equal(most, 3)
-  assert.deepEqual(told, [...Array<string>(7).fill('written'), true, 'written'])
+  assert.equal(most, 5)
+  assert.deepEqual(told, [
+    ...Array<string>(7).fill('written'),
+    true,
+    ...Array<string>(4).fill('written'),
+  ])
   assert.ok(!existsSync(join(folder, '7')))
   assert.deepEqual(readdirSync(join(folder, 'tmp')), [])
 })

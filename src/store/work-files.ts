@@ -9,6 +9,7 @@ import {
   createUncached,
   createUncachedFile,
   discardOpen,
+  DISK_BLOCK_BYTES,
   factsOfOpen,
   fileSystemError,
   HIDDEN_TEMPORARY,
@@ -49,14 +50,21 @@ export interface WorkFileWriter {
   /**
    * As `write`, of one piece, while the caller goes on: the piece is its own again when the call returns. To be
    * called when there is `room`.
+   * @param held memory of `takeFileMemory`, given back by this call's end or later. A piece that lies there from
+   *   `FILE_AT` on is written without a copy
    */
-  begin(path: string, piece: Uint8Array, executable: boolean): Promise<StatFacts | undefined>
+  begin(
+    path: string,
+    piece: Uint8Array,
+    executable: boolean,
+    held?: Uint8Array,
+  ): Promise<StatFacts | undefined>
   /** Waits until another file may be begun. */
   room(): Promise<void>
 }
 
 /** Files of one writer that are on their way to the disk at the same time, each in memory of its own. */
-const MAX_BEGUN = 3
+const MAX_BEGUN = 5
 /** A larger piece is written before `begin` returns. */
 const BEGUN_MAX_BYTES = 1 << 20
 
@@ -64,7 +72,7 @@ const BEGUN_MAX_BYTES = 1 << 20
  * From here on a file's bytes past the page cache cost less than through it, though each write waits for the
  * disk: at 128 KiB it is the same, at 64 KiB it costs 1.4 times as much (docs/decisions/0018).
  */
-const UNCACHED_FROM_BYTES = 256 << 10
+export const UNCACHED_FROM_BYTES = 256 << 10
 
 /** @throws CxvError CHUNK_CORRUPT after the last piece */
 function* checked(pieces: Iterable<Uint8Array>, wholeId: string): Generator<Uint8Array> {
@@ -78,8 +86,26 @@ function* checked(pieces: Iterable<Uint8Array>, wholeId: string): Generator<Uint
   }
 }
 
+/** Where a file begins in the memory it is written from; before it is room for what it was read with. */
+export const FILE_AT = DISK_BLOCK_BYTES
+/** The largest frame's chunk for which `FILE_AT` is of use. */
+export const FILE_MEMORY_BYTES = FILE_AT + BEGUN_MAX_BYTES
 /** Memory of this thread for files that are begun. */
 const memory: Uint8Array[] = []
+
+/** @returns `FILE_MEMORY_BYTES`, the caller's alone until it hands them to `begin` or gives them back */
+export function takeFileMemory(): Uint8Array {
+  const free = memory.pop()
+  if (free !== undefined) return free
+  // Together: see `alignedBytes`.
+  const several = alignedBytes((MAX_BEGUN + 1) * FILE_MEMORY_BYTES)
+  for (let i = 0; i <= MAX_BEGUN; i++) {
+    memory.push(several.subarray(i * FILE_MEMORY_BYTES, (i + 1) * FILE_MEMORY_BYTES))
+  }
+  return takeFileMemory()
+}
+
+export const giveBackFileMemory = (bytes: Uint8Array): void => void memory.push(bytes)
 
 const modeOf = (executable: boolean): number => (executable ? 0o777 : 0o666)
 
@@ -190,17 +216,19 @@ export function createWorkFileWriter(temporaries: string): WorkFileWriter {
 
   return {
     write,
-    async begin(path, piece, executable) {
+    async begin(path, piece, executable, held) {
       if (piece.length < UNCACHED_FROM_BYTES || piece.length > BEGUN_MAX_BYTES) {
+        if (held !== undefined) giveBackFileMemory(held)
         return write(path, piece.length, [piece], undefined, executable)
       }
-      const slot = memory.pop() ?? alignedBytes(BEGUN_MAX_BYTES)
-      slot.set(piece)
-      const written = writeBegun(path, slot.subarray(0, piece.length), executable)
+      const slot = held ?? takeFileMemory()
+      const block = slot.subarray(FILE_AT, FILE_AT + piece.length)
+      if (piece.buffer !== block.buffer || piece.byteOffset !== block.byteOffset) block.set(piece)
+      const written = writeBegun(path, block, executable)
       const settled = written
         .catch(() => undefined)
         .then(() => {
-          memory.push(slot)
+          giveBackFileMemory(slot)
           begun.delete(settled)
         })
       begun.add(settled)

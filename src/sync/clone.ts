@@ -92,6 +92,8 @@ export async function clone(
     // Until the last file is in place, files that are not there are not deleted ones.
     partial: true,
   }))
+  // Wanted at the end, for the reflog: git answers while data comes. One that fails is told of there.
+  repo.identity().catch(() => undefined)
   const state = await readRemote(ctx, repo, remote)
   const branch = chooseBranch(remote, [...state.refs.keys()], options.branch, format.head)
   const to = state.refs.get(branch)?.ref.commit
@@ -112,6 +114,7 @@ export async function clone(
     branch,
     complete: true,
     data: options.data,
+    written: ahead?.done().paths,
     reason: `clone from ${backend.url}`,
   })
   if (options.data) await repo.updateConfig(withoutPartial)
@@ -124,7 +127,7 @@ export async function clone(
     status: 'created',
     from,
     to,
-    written: plan.write.length + (ahead?.done().files ?? 0),
+    written: plan.write.length + (ahead?.done().paths.size ?? 0),
     removed: plan.remove.length,
     writtenBytes: plan.bytes + (ahead?.done().bytes ?? 0),
   }

@@ -116,8 +116,8 @@ export interface UncachedFile {
   fd(): number
   /**
    * To be awaited before the next. Only the last may end within a block.
-   * @param block begins a whole number of blocks behind what `alignedBytes` gave; what follows it in that memory, to the end of a block, may be
-   *   written and cut off again
+   * @param block begins a whole number of blocks behind what `alignedBytes` gave; what follows it in that
+   *   memory, to the end of a block, may be written and cut off again
    */
   write(block: Uint8Array, position: number): Promise<void>
 }

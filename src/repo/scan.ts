@@ -7,6 +7,7 @@ import { openIgnoreRules } from './ignore.ts'
 import { decodeFacts, FACTS_BYTES } from './stat-cache.ts'
 import {
   claimBatch,
+  eachFile,
   lookAt,
   type Looked,
   replay,
@@ -200,19 +201,16 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
       else return
     }
   }
-  /** Hands on what is known as it comes. @returns the paths that were told, joined by NUL */
-  const hear = async (judge: Judge): Promise<readonly string[]> => {
-    const told: string[] = []
+  /** Hands on what is known as it comes. @returns how many batches were told */
+  const hear = async (judge: Judge): Promise<number> => {
     let place = 0
     await takePart(() => {
       for (; looks[place] !== undefined; place++) {
-        const batch = batches[place]!
-        replay(batch, looks[place]!, judge)
-        told.push(batch.files)
+        replay(batches[place]!, looks[place]!, judge)
       }
       return true
     })
-    return told
+    return place
   }
   let sawAll = false
   return {
@@ -236,7 +234,10 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
       void stop()
       if (hasFailed()) {
         // A thread that failed is asked no questions: the walk on this one fails with the reason, or does not.
-        const known = new Set(told.flatMap((files) => files.split('\0')))
+        const known = new Set<string>()
+        for (let place = 0; place < told; place++) {
+          eachFile(batches[place]!, looks[place]!, (path) => void known.add(path))
+        }
         const onFile: WalkOptions['onFile'] = (path, facts, at) => {
           if (!known.has(path)) options.onFile(path, facts, at)
         }

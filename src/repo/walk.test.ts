@@ -1,16 +1,10 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { test, type TestContext } from 'node:test'
+import { test } from 'node:test'
+import { tempFolder } from '../../test/helpers/temp.ts'
 import { decodeFacts } from './stat-cache.ts'
 import { BATCH_FILES, claimBatch, createBatches, lookAt, replay, type WalkBatch } from './walk.ts'
-
-function tempFolder(t: TestContext): string {
-  const root = mkdtempSync(join(tmpdir(), 'cxv-walk-'))
-  t.after(() => rmSync(root, { recursive: true, force: true }))
-  return root
-}
 
 function batchesOf(tell: (sink: ReturnType<typeof createBatches>) => void): readonly WalkBatch[] {
   const sent: WalkBatch[] = []
@@ -37,7 +31,7 @@ test('batches have so many files each, count from 0, and keep what lies between'
 test('a batch is claimed once, also where its copy came by message', () => {
   const [batch] = batchesOf((sink) => sink.unseen?.('a'))
   assert.ok(batch !== undefined)
-  assert.deepEqual([batch, { ...batch }, batch].map(claimBatch), [true, false, false])
+  assert.deepEqual([batch, structuredClone(batch), batch].map(claimBatch), [true, false, false])
 })
 
 test('what is gone, or no file any more, is passed over when a batch is told', (t) => {

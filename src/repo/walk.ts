@@ -193,6 +193,15 @@ export function lookAt(root: string, batch: WalkBatch): Looked {
   return { facts, digest: digestOf(batch, facts) }
 }
 
+/** Those that were there when they were looked at. */
+export function eachFile(batch: WalkBatch, { facts }: Looked, onFile: WalkSink['file']): void {
+  for (const [i, path] of pathsOf(batch).entries()) {
+    const at = i * FACTS_BYTES
+    // The mode of a file is 0 or 1.
+    if (facts[at + FACTS_BYTES - 1] !== GONE) onFile(path, facts, at)
+  }
+}
+
 /** The first part tells how long the others are. */
 function digestOf({ files, others }: WalkBatch, facts: Uint8Array): Uint8Array {
   const hash = createHash('sha256')
@@ -200,12 +209,8 @@ function digestOf({ files, others }: WalkBatch, facts: Uint8Array): Uint8Array {
   return hash.update(files).update(facts).digest()
 }
 
-export function replay(batch: WalkBatch, { facts }: Looked, sink: WalkSink): void {
-  for (const [i, path] of pathsOf(batch).entries()) {
-    const at = i * FACTS_BYTES
-    // The mode of a file is 0 or 1.
-    if (facts[at + FACTS_BYTES - 1] !== GONE) sink.file(path, facts, at)
-  }
+export function replay(batch: WalkBatch, looked: Looked, sink: WalkSink): void {
+  eachFile(batch, looked, (path, facts, at) => sink.file(path, facts, at))
   for (const [to, path] of batch.others) {
     if (to === 'link' || to === 'special' || to === 'reserved') sink[to](path)
     else sink.hidden(path, to)

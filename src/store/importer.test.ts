@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { isCxvError, toHex } from '../base/index.ts'
+import { isCxvError } from '../base/index.ts'
 import { createPackBytes } from '../../test/helpers/pack-bytes.ts'
 import { seededBytes } from '../../test/helpers/seeded.ts'
 import { tempFolder } from '../../test/helpers/temp.ts'
@@ -63,29 +63,31 @@ test('packs that are linked at the same time are each read into memory of their 
   const top = tempFolder(t)
   const folders = { packs: join(top, 'packs'), temporaries: join(top, 'tmp') }
   const all = Array.from({ length: 4 }, (_, i) => {
-    const contentOf = seededBytes(100 + i, 50_000)
-    const pack = createPackBytes([{ contentOf, chunks: [] }])
+    // Small ones are read together, large ones each into memory that all on this thread share.
+    const contents = [50_000, 300_000, 400_001, 20_000, 700_000].map((size, k) =>
+      seededBytes(100 * i + k, size),
+    )
+    const pack = createPackBytes(contents.map((contentOf) => ({ contentOf, chunks: [] })))
     const path = join(top, `${i}`)
     writeFileSync(path, pack.bytes, { mode: 0o644 })
-    return { path, pack, contentOf }
+    return { path, pack, contents }
   })
   const done = await Promise.all(
     all.map(({ path, pack }, i) =>
       importOnePack(folders, {
         id: pack.id,
         source: { path, sizeBytes: pack.bytes.length },
-        paths: join(top, `out-${i}`),
-        executable: Uint8Array.of(0),
-        ids: createHash('sha256').update(all[i]!.contentOf).digest(),
+        paths: all[i]!.contents.map((_, k) => join(top, `out-${i}-${k}`)).join('\0'),
+        executable: new Uint8Array(5),
+        ids: Buffer.concat(all[i]!.contents.map((c) => createHash('sha256').update(c).digest())),
       }),
     ),
   )
-  for (const [i, { contentOf }] of all.entries()) {
-    assert.equal(done[i]?.files.length, 1)
-    assert.ok(
-      readFileSync(join(top, `out-${i}`)).equals(contentOf),
-      toHex(all[i]!.contentOf.subarray(0, 4)),
-    )
+  for (const [i, { contents }] of all.entries()) {
+    assert.equal(done[i]?.files.length, 5)
+    for (const [k, of] of contents.entries()) {
+      assert.ok(readFileSync(join(top, `out-${i}-${k}`)).equals(of), `${i} ${k}`)
+    }
   }
 })
 
@@ -129,8 +131,21 @@ for (const linked of [true, false]) {
     const packs = join(top, 'packs')
     const sizes = [300_000, 0, 1_000, 262_088, 262_144, 1 << 20, 700_000, 3_000]
     const all: Uint8Array[] = sizes.map((size, i) => seededBytes(70 + i, size))
-    // Its body is deflated, and lies in no memory of its own.
-    all.push(Buffer.alloc(600_000, 'chest '))
+    // Deflated: a body that is read among others; one read alone, whose plain bytes lie elsewhere; and one
+    // whose plain bytes are more than fit where the body was read.
+    for (const [noise, words] of [
+      [0, 600_000],
+      [300_000, 300_000],
+      [800_000, 800_000],
+    ] as const) {
+      all.push(
+        Buffer.concat([
+          seededBytes(90, noise / 2),
+          Buffer.alloc(words, 'chest '),
+          seededBytes(91, noise / 2),
+        ]),
+      )
+    }
     const pack = createPackBytes(all.map((contentOf) => ({ contentOf, chunks: [] })))
     const path = join(top, 'pack')
     writeFileSync(path, pack.bytes, { mode: 0o644 })

@@ -186,7 +186,7 @@ function createPackReader(fd: number, sizeBytes: number): PackReader {
 interface JobFiles {
   wants(entry: PackEntry): boolean
   /**
-   * @param plain verified; the caller's again when this resolves
+   * @param plain verified; the caller's again when this resolves, unless its memory was yielded
    * @param yieldMemory asked for the memory that it lies in: @see WorkFileWriter.begin
    */
   take(

@@ -70,7 +70,20 @@ test('files that are begun are each what their piece was, which the caller uses 
 test('a piece in the memory of a file is written from there, and memory comes round', async (t) => {
   const folder = tempFolder(t)
   const writer = createWorkFileWriter(join(folder, 'tmp'))
-  const seen = new Set<number>()
+  const seen = new Set<Uint8Array>()
+  const { write } = fs
+  const writtenFrom = new Set<ArrayBufferLike>()
+  type Told = (error: Error | null, written: number) => void
+  type Args = [Uint8Array, number, number, number, Told]
+  t.mock.method(fs, 'write', (fd: number, ...args: Args) => {
+    writtenFrom.add(args[0].buffer)
+    write(fd, ...args)
+  })
+  syncBuiltinESMExports()
+  t.after(() => {
+    t.mock.restoreAll()
+    syncBuiltinESMExports()
+  })
   const sizes = [300_000, 256 << 10, 1 << 20, 1_000, 400_001, 700_000, 300_000, 262_145, 900_000]
   const begun: Promise<unknown>[] = []
   for (let round = 0; round < 3; round++) {
@@ -79,7 +92,7 @@ test('a piece in the memory of a file is written from there, and memory comes ro
       const held = takeFileMemory()
       assert.equal(held.length, FILE_MEMORY_BYTES)
       assert.equal(held.byteOffset % FILE_AT, 0)
-      seen.add(held.byteOffset)
+      seen.add(held)
       const piece = held.subarray(FILE_AT, FILE_AT + size)
       piece.set(seededBytes(round * 100 + i, size))
       begun.push(writer.begin(join(folder, `${round}-${i}`), piece, false, held))
@@ -87,6 +100,8 @@ test('a piece in the memory of a file is written from there, and memory comes ro
   }
   await Promise.all(begun)
   assert.ok(seen.size <= 6, `${seen.size} pieces of memory`)
+  const own = new Set([...seen].map(({ buffer }) => buffer))
+  assert.ok(writtenFrom.size > 0 && [...writtenFrom].every((buffer) => own.has(buffer)))
   for (let round = 0; round < 3; round++) {
     for (const [i, size] of sizes.entries()) {
       const written = readFileSync(join(folder, `${round}-${i}`))

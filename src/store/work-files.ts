@@ -48,8 +48,8 @@ export interface WorkFileWriter {
     executable: boolean,
   ): StatFacts | undefined
   /**
-   * As `write`, of one piece, while the caller goes on: the piece is its own again when the call returns. To be
-   * called when there is `room`.
+   * As `write`, of one piece, while the caller goes on: the piece is its own again when the call returns,
+   * unless it lies in `held`. To be called when there is `room`.
    * @param held memory of `takeFileMemory`, given back by this call's end or later. A piece that lies there from
    *   `FILE_AT` on is written without a copy
    */
@@ -88,7 +88,7 @@ function* checked(pieces: Iterable<Uint8Array>, wholeId: string): Generator<Uint
 
 /** Where a file begins in the memory it is written from; before it is room for what it was read with. */
 export const FILE_AT = DISK_BLOCK_BYTES
-/** The largest frame's chunk for which `FILE_AT` is of use. */
+/** That room, and the largest piece that is written while its writer goes on. */
 export const FILE_MEMORY_BYTES = FILE_AT + BEGUN_MAX_BYTES
 /** Memory of this thread for files that are begun. */
 const memory: Uint8Array[] = []

@@ -13,12 +13,15 @@ import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { testContext } from '../../test/helpers/context.ts'
 import { workTree } from '../../test/helpers/work-tree.ts'
+import type { WorkerHandle } from '../io/index.ts'
 import { scanWorkTree, walkAhead, walkWorkTree } from './scan.ts'
 import { computeStatus } from './status.ts'
 import { decodeFacts } from './stat-cache.ts'
 import type { WorkTreeState } from './types.ts'
+import { claimBatch, createBatches, type WalkBatch, type WalkMessage } from './walk.ts'
 
 function tempTree(t: TestContext, files: readonly string[]): string {
   const root = mkdtempSync(join(tmpdir(), 'cxv-scan-'))
@@ -137,6 +140,94 @@ test('a walk asks the system about the files it is told to look at, and names th
     ],
   )
   assert.deepEqual(scan.skipped, [{ path: 'link', why: 'symlink' }])
+})
+
+/** A thread that lists and looks at nothing, ends once all is taken, or dies. */
+const idleThread =
+  (
+    batches: readonly WalkBatch[],
+    play: (send: (message: WalkMessage) => void, die: (error: Error) => void) => Promise<void>,
+  ) =>
+  (): WorkerHandle => {
+    let listener: (message: unknown) => void = () => undefined
+    let fail: (error: Error) => void = () => undefined
+    void setImmediate().then(async () => {
+      for (const batch of batches) listener({ type: 'batch', batch })
+      await play(
+        (message) => listener(message),
+        (error) => fail(error),
+      )
+    })
+    return {
+      post: () => undefined,
+      onMessage: (heard) => void (listener = heard),
+      onFailure: (heard) => void (fail = heard),
+      stop: () => Promise.resolve(),
+    }
+  }
+
+function listed(tell: (sink: ReturnType<typeof createBatches>) => void): readonly WalkBatch[] {
+  const sent: WalkBatch[] = []
+  const sink = createBatches((batch) => sent.push(batch))
+  tell(sink)
+  return sent
+}
+
+test(
+  'files that the walking thread only names are looked at on this one',
+  { timeout: 30_000 },
+  async (t) => {
+    const root = tempTree(t, ['a.png', 'b/c.png'])
+    const batches = listed((sink) => {
+      for (const path of ['a.png', 'b/c.png']) {
+        sink.unseen?.(path)
+        sink.flush()
+      }
+    })
+    const start = idleThread(batches, async (send) => {
+      const isTaken = ({ claim }: WalkBatch): boolean => new Int32Array(claim)[0] === 1
+      while (!batches.every(isTaken)) await setImmediate()
+      send({ type: 'end' })
+    })
+    const sizes: (readonly [string, number])[] = []
+    const ahead = walkAhead(testContext(), root, '', 2, start)
+    await ahead.finish({
+      tracked: new Set(),
+      onFile: (path, facts, at) => void sizes.push([path, decodeFacts(facts, at).size]),
+    })
+    assert.deepEqual(sizes, [
+      ['a.png', 5],
+      ['b/c.png', 7],
+    ])
+    assert.equal(ahead.digests()?.length, 2 * 32)
+  },
+)
+
+test('after a thread that dies half way every file is told once', async (t) => {
+  const root = tempTree(t, ['a.png', 'b.png', 'c.png', 'kept.tmp', 'd.png'])
+  writeFileSync(join(root, '.cxvignore'), '*.tmp\n')
+  const batches = listed((sink) => {
+    sink.unseen?.('a.png')
+    sink.hidden('kept.tmp', 'file')
+    sink.flush()
+    sink.unseen?.('b.png')
+    sink.flush()
+    sink.unseen?.('c.png')
+    sink.flush()
+  })
+  // Of the second batch nothing is ever told, though it was taken; of the others this thread takes what it can.
+  assert.ok(claimBatch(batches[1]!))
+  const start = idleThread(batches, async (_send, die) => {
+    while (new Int32Array(batches[2]!.claim)[0] !== 1) await setImmediate()
+    die(new Error('out of memory'))
+  })
+  const paths: string[] = []
+  const ahead = walkAhead(testContext(), root, '', 5, start)
+  await ahead.finish({ tracked: new Set(['kept.tmp']), onFile: (path) => void paths.push(path) })
+  assert.deepEqual(paths.slice(0, 2), ['a.png', 'kept.tmp'])
+  const all = ['.cxvignore', 'a.png', 'b.png', 'c.png', 'd.png', 'kept.tmp']
+  assert.deepEqual(paths.sort(), all)
+  assert.equal(ahead.digests(), undefined)
 })
 
 test('a walk that was begun for nothing is given up', async (t) => {

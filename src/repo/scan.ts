@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { compareUtf8, type Context, equalBytes, startTask, type Task } from '../base/index.ts'
 import { pathProblem } from '../format/index.ts'
-import { startWorker } from '../io/index.ts'
+import { startWorker, type WorkerHandle } from '../io/index.ts'
 import type { StatFacts } from '../store/types.ts'
 import { openIgnoreRules } from './ignore.ts'
 import { decodeFacts, FACTS_BYTES } from './stat-cache.ts'
@@ -120,6 +120,9 @@ const DIGEST_BYTES = 32
 const walkTask = (ctx: Context, expected: number | undefined): Task =>
   startTask(ctx, 'looking at files', 'files', expected)
 
+const startWalk = (setup: WalkSetup): WorkerHandle =>
+  startWorker(new URL('./scan.worker.js', import.meta.url), setup)
+
 /** A walk that goes on while its caller reads what is tracked. */
 export interface WalkAhead {
   /**
@@ -142,10 +145,16 @@ export interface WalkAhead {
  * Begins a walk on a thread of its own: of 112,120 files, listing and `lstat` take 0.5 s, as long as
  * reading the manifest and the stat cache. `isAs` and `finish` take part in it.
  * @param expected about how many files there are, for the progress
+ * @param start begins the thread, which sends `WalkMessage`s
  */
-export function walkAhead(ctx: Context, root: string, under: string, expected?: number): WalkAhead {
-  const setup: WalkSetup = { root, under }
-  const worker = startWorker(new URL('./scan.worker.js', import.meta.url), setup)
+export function walkAhead(
+  ctx: Context,
+  root: string,
+  under: string,
+  expected?: number,
+  start: (setup: WalkSetup) => WorkerHandle = startWalk,
+): WalkAhead {
+  const worker = start({ root, under })
   const batches: WalkBatch[] = []
   const looks: (Looked | undefined)[] = []
   let state: 'walking' | 'ended' | 'failed' = 'walking'
@@ -237,6 +246,7 @@ export function walkAhead(ctx: Context, root: string, under: string, expected?: 
         const known = new Set<string>()
         for (let place = 0; place < told; place++) {
           eachFile(batches[place]!, looks[place]!, (path) => void known.add(path))
+          for (const [kind, path] of batches[place]!.others) if (kind === 'file') known.add(path)
         }
         const onFile: WalkOptions['onFile'] = (path, facts, at) => {
           if (!known.has(path)) options.onFile(path, facts, at)

@@ -58,10 +58,11 @@ export async function stageFiles(
     const rows = new Map((await repo.stagedRows()).map((row) => [row.path, row]))
     const store = await repo.store()
     let cache: StatCache | undefined = await readStatCache(store.cache)
+    const looks = createLooks(cache)
     const targets = await expandArguments(ctx, repo, cwd, paths, {
       rows,
       force: options.force === true,
-      looksAt: looksAtKnown(cache),
+      looksAt: looks.at,
     })
     const { commit } = await repo.history.head()
     const stage = await readStage(store.cache)
@@ -113,13 +114,14 @@ export async function stageFiles(
         stagePut({ path: file.path, id, size: stat.size, executable: stat.executable })
       }
     }
-    const total = expectedBytes(toRead)
-    const guessed = toRead.some(({ stat }) => stat === undefined)
-    const queue = toRead.map((file) => file.path).sort()
+    toRead.sort((a, b) => (a.path < b.path ? -1 : 1))
+    const expected = looks.sizes(toRead)
+    const queue = toRead.map((file) => file.path)
     // The facts of what was scanned are let go: V8's heap grows to several times what lives in it.
     for (const list of [toRead, fresh, targets.files]) list.length = 0
     cache = undefined
-    const task = startTask(ctx, 'adding', 'bytes', total)
+    let unread = expected.reduce((sum, size) => sum + size, 0)
+    const task = startTask(ctx, 'adding', 'bytes', Math.round(unread))
     const startedAt = ctx.now()
     const read = { files: 0, bytes: 0 }
     try {
@@ -140,11 +142,9 @@ export async function stageFiles(
           stagePut({ path: file.path, id: file.id, size, executable })
         }
         await store.cache.write(changes.splice(0))
-        read.files += batch.length
-        // Behind the files whose size was looked at, the guess follows what is found.
-        if (guessed && read.files > SIZED_FILES) {
-          task.setTotal(Math.round((read.bytes * queue.length) / read.files))
-        }
+        for (let i = 0; i < batch.length; i++) unread -= expected[read.files++]!
+        // Guesses give way to what was found.
+        task.setTotal(read.bytes + Math.round(unread))
       }
     } finally {
       task.end()
@@ -159,28 +159,44 @@ function* sourcesOf(root: string, paths: readonly string[]): Generator<FileToAdd
   for (const path of paths) yield { path, absolutePath: `${root}/${path}` }
 }
 
-/** Of so many new files the size is looked at, so that what is to be read is known; of the others it is guessed. */
-const SIZED_FILES = 16_384
+/**
+ * So many new files are looked at for their size, and behind them every 16th: the progress then knows about how
+ * much there is to read.
+ */
+const SIZED_FILES = 512
+const SIZED_EVERY = 16
+
+/** Which files are looked at before they are opened. */
+interface Looks {
+  at(path: string): boolean
+  /** Bytes of each file, or what those of the sample have on average. */
+  sizes(files: readonly FoundFile[]): Float64Array
+}
 
 /**
  * A file that is in no cache is opened and read whatever its facts are, which are then taken from the descriptor:
  * of 112,120 new files, `lstat` would be 0.7 s before the first is read.
  */
-function looksAtKnown(cache: StatCache): (path: string) => boolean {
-  let sized = 0
-  return (path) => cache.has(path) || sized++ < SIZED_FILES
-}
-
-/** What the files hold; those whose size is not known, as much as the others on average. */
-function expectedBytes(files: readonly FoundFile[]): number {
-  let bytes = 0
-  let sized = 0
-  for (const { stat } of files) {
-    if (stat === undefined) continue
-    bytes += stat.size
-    sized++
+function createLooks(cache: StatCache): Looks {
+  let met = 0
+  const sample = new Set<string>()
+  return {
+    at(path) {
+      if (cache.has(path)) return true
+      const behind = met++ - SIZED_FILES
+      if (behind < 0) return true
+      if (behind % SIZED_EVERY !== 0) return false
+      sample.add(path)
+      return true
+    },
+    sizes(files) {
+      const sampled = files.flatMap(({ path, stat }) =>
+        stat !== undefined && sample.has(path) ? [stat.size] : [],
+      )
+      const mean = sampled.reduce((sum, size) => sum + size, 0) / Math.max(1, sampled.length)
+      return Float64Array.from(files, ({ stat }) => stat?.size ?? mean)
+    },
   }
-  return sized === 0 ? 0 : Math.round((bytes * files.length) / sized)
 }
 
 interface Expanding {

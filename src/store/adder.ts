@@ -1,4 +1,5 @@
 import { createHash, hash } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import { CxvError, equalBytes, isCxvError, systemCode } from '../base/index.ts'
 import {
   CHUNK_MAX_BYTES,
@@ -77,6 +78,11 @@ export const WHOLE_FILE_MAX_BYTES = 1 << 20
 /** Room for the largest chunk and a file; a batch is asked for when the next file may not fit. */
 const BATCH_BYTES = 5 << 20
 const BATCH_CHUNKS = 4_096
+/**
+ * Reading and hashing block the thread. After so much it hears which writes have ended, so that the disk gets
+ * the next, and what was answered (docs/decisions/0002).
+ */
+const HEAR_EVERY_BYTES = 1 << 20
 const ATTEMPTS = 3
 
 interface Pending {
@@ -116,7 +122,15 @@ export function createAdder(packs: string, host: AdderHost): Adder {
   let storing: Promise<{ readonly error: unknown } | undefined> = Promise.resolve(undefined)
   let filesRead = 0
   let bytesRead = 0
+  let unheard = 0
   let waitsFor = new Map<number, number>()
+
+  const hear = async (read: number): Promise<void> => {
+    unheard += read
+    if (unheard < HEAR_EVERY_BYTES) return
+    unheard = 0
+    await setImmediate()
+  }
 
   const takeProgress = (): Progress => {
     const progress = { files: filesRead, bytes: bytesRead }
@@ -224,22 +238,23 @@ export function createAdder(packs: string, host: AdderHost): Adder {
     let pixelsAt: number | undefined
     while (position < facts.size || from < filled) {
       const wanted = Math.min(CHUNK_MAX_BYTES, facts.size - position + (filled - from))
-      if (filled - from < wanted) {
-        if (from + wanted > BATCH_BYTES) {
-          const before = buffer
-          await turn()
-          if (host.stopped()) throw interrupted()
-          before.copy(buffer, 0, from, filled)
-          filled -= from
-          from = 0
-        }
-        const n = Math.min(BATCH_BYTES - filled, facts.size - position)
+      if (from + wanted > BATCH_BYTES) {
+        const before = buffer
+        await turn()
+        if (host.stopped()) throw interrupted()
+        before.copy(buffer, 0, from, filled)
+        filled -= from
+        from = 0
+      }
+      while (filled - from < wanted) {
+        const n = Math.min(BATCH_BYTES - filled, facts.size - position, HEAR_EVERY_BYTES)
         const into = buffer.subarray(filled, filled + n)
         if (readInto(fd, into, position) !== n) throw new Changed()
         whole.update(into)
         filled += n
         position += n
         reached(position)
+        await hear(n)
       }
       const window = buffer.subarray(from, filled)
       if (parts.length === 0) {
@@ -298,6 +313,7 @@ export function createAdder(packs: string, host: AdderHost): Adder {
             : addLarge(fd, facts, draft, reached))
           filesRead++
           reached(facts.size)
+          if (small) await hear(facts.size)
           return { ok: true, id, facts, newBytes: 0, stored: false }
         } finally {
           closeFile(fd)

@@ -62,7 +62,7 @@ export interface PackWriter {
   appendFrame(frame: FrameToWrite, stamp: number): void
   /** The stamp of the oldest frame that is not published; one whose pack failed never will be. */
   pendingSince(): number | undefined
-  /** Waits until at most one buffer, and one full pack, is on its way to the disk. */
+  /** Waits until at most two buffers, and one full pack, are on their way to the disk. */
   keepUp(): Promise<void>
   /** Publishes what was begun. The writer may be used again. @throws CxvError NO_SPACE, FILE_SYSTEM */
   finish(): Promise<void>
@@ -72,6 +72,8 @@ export interface PackWriter {
 
 /** Holds the largest chunk's frame, and what of the block before was not written yet. */
 const BUFFER_BYTES = (4 << 20) + (64 << 10)
+/** One at the disk, and one for when that is written. */
+const MAX_WRITING = 2
 /** So that tiny files cannot make a table, or what waits for its pack, large. */
 const MAX_FRAMES = 16_384
 
@@ -238,7 +240,7 @@ export function createPackWriter(
     },
     async keepUp() {
       while (closing.length > 1) await closing[0]?.done
-      while (writing.length > 1) await writing[0]
+      while (writing.length > MAX_WRITING) await writing[0]
       if (failure !== undefined) throw failure.error
     },
     async finish() {

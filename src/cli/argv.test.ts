@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { isCxvError } from '../base/index.ts'
-import { defineCommand, erase } from '../commands/types.ts'
-import { parseArgs } from './argv.ts'
+import { VERBS } from '../commands/index.ts'
+import { type AnyCommand, defineCommand, erase } from '../commands/types.ts'
+import { GLOBAL_OPTIONS, parseArgs, parseSound, parseWithHelp } from './argv.ts'
 
 const sample = erase(
   defineCommand({
@@ -132,4 +134,84 @@ test('--help gives text with every option and no run', async () => {
   for (const word of ['--message', '--force', '--limit', '--set', '--json', 'first', 'rest']) {
     assert.ok(result.help.includes(word), word)
   }
+})
+
+/** What a user of the verb might type, and much that none would. */
+function wordsFor(command: AnyCommand): fc.Arbitrary<readonly string[]> {
+  const value = fc.constantFrom(
+    'a',
+    'b/c.png',
+    '007',
+    '-7',
+    '1e3',
+    'Infinity',
+    'x=1',
+    '',
+    ' ',
+    '-',
+    'true',
+  )
+  const options = { ...command.options, ...GLOBAL_OPTIONS }
+  const option = fc.constantFrom(...Object.entries(options)).chain(([name, spec]) => {
+    const words = [`--${name}`, ...(spec.alias === undefined ? [] : [`-${spec.alias}`])]
+    const given =
+      spec.choices === undefined ? value : fc.oneof(value, fc.constantFrom(...spec.choices))
+    const text = fc.tuple(fc.constantFrom(...words), given)
+    return fc.oneof(
+      { weight: spec.type === 'boolean' ? 1 : 6, arbitrary: text.map(([word, v]) => [word, v]) },
+      {
+        weight: spec.type === 'boolean' ? 6 : 1,
+        arbitrary: fc.constantFrom(...words).map((w) => [w]),
+      },
+      text.map(([word, v]) => [`${word}=${v}`]),
+      text.map(([word, v]) => [`${word}${v}`]),
+    )
+  })
+  const odd = fc.constantFrom(
+    '--',
+    '--help',
+    '-h',
+    '--no-force',
+    '--forse',
+    '-z',
+    '--__proto__',
+    '--_',
+  )
+  return fc
+    .array(
+      fc.oneof(
+        { weight: 4, arbitrary: value.map((v) => [v]) },
+        { weight: 5, arbitrary: option },
+        { weight: 1, arbitrary: odd.map((v) => [v]) },
+      ),
+      { maxLength: 6 },
+    )
+    .map((words) => words.flat())
+}
+
+test('what is parsed without all of yargs is what yargs makes of it', async () => {
+  const outcome = async (parsing: Promise<unknown>): Promise<unknown> => {
+    try {
+      return await parsing
+    } catch (error) {
+      assert.ok(isCxvError(error, 'USAGE'), String(error))
+      return [error.message, error.hint]
+    }
+  }
+  const verbs = await Promise.all(VERBS.map((verb) => verb.load()))
+  let sound = 0
+  let tried = 0
+  for (const command of [sample, ...verbs]) {
+    await fc.assert(
+      fc.asyncProperty(wordsFor(command), async (words) => {
+        tried++
+        const fast = await outcome(parseSound(command, words))
+        if (fast === undefined) return
+        sound++
+        assert.deepEqual(fast, await outcome(parseWithHelp(command, words)))
+      }),
+      { numRuns: command === sample ? 1_000 : 60 },
+    )
+  }
+  assert.ok(sound > tried / 20, `${sound} of ${tried}`)
 })

@@ -89,7 +89,11 @@ export function decodePackHeader(bytes: Uint8Array): PackKind {
   throw corrupt(`kind ${bytes[5]} is unknown`)
 }
 
-/** Writes header and body at `at`, which the caller made room for. @returns bytes written */
+/**
+ * Writes header and body at `at`, which the caller made room for. A body that lies where it belongs is left; one
+ * that lies behind that, in the same memory, is moved.
+ * @returns bytes written
+ */
 export function writeFrame(into: Uint8Array, at: number, frame: FrameToWrite): number {
   const view = new DataView(into.buffer, into.byteOffset + at, FRAME_HEADER_BYTES)
   view.setUint32(0, FRAME_MAGIC, true)
@@ -101,11 +105,14 @@ export function writeFrame(into: Uint8Array, at: number, frame: FrameToWrite): n
   view.setUint32(40, frame.body.length, true)
   view.setUint32(44, frame.plainLength, true)
   const bodyAt = at + FRAME_HEADER_BYTES
-  into.set(frame.body, bodyAt)
+  if (!liesAt(into, bodyAt, frame.body)) into.set(frame.body, bodyAt)
   const end = bodyAt + frame.body.length
   view.setBigUint64(CHECK_AT, quickCheck(into, at, end, isStoredChunk(frame)), true)
   return end - at
 }
+
+const liesAt = (bytes: Uint8Array, at: number, body: Uint8Array): boolean =>
+  body.buffer === bytes.buffer && body.byteOffset === bytes.byteOffset + at
 
 /** Its body is what its id is the SHA-256 of. */
 const isStoredChunk = ({ kind, codec }: Pick<PackEntry, 'kind' | 'codec'>): boolean =>

@@ -12,7 +12,7 @@ import { closeFile, factsOfOpen, type ReadFacts, openNoFollow, readInto } from '
 import { pixelDataOffset } from './dicom-cut.ts'
 import { cutPoint } from './fastcdc.ts'
 import { createPackFiles, decodeLocated } from './pack-files.ts'
-import { createPackWriter, type PublishedPack } from './pack-writer.ts'
+import { createPackWriter, type PublishedPack, type Sheet } from './pack-writer.ts'
 import type { Locator, StatFacts } from './types.ts'
 
 /**
@@ -75,8 +75,8 @@ export type FileResult =
   | { readonly ok: false; readonly code: string; readonly message: string }
 
 export const WHOLE_FILE_MAX_BYTES = 1 << 20
-/** Room for the largest chunk and a file; a batch is asked for when the next file may not fit. */
-const BATCH_BYTES = 5 << 20
+/** The window that large files are cut in: room for the largest chunk and more. A sheet holds it. */
+const WINDOW_BYTES = 5 << 20
 const BATCH_CHUNKS = 4_096
 /**
  * Reading and hashing block the thread. After so much it hears which writes have ended, so that the disk gets
@@ -107,13 +107,11 @@ class Changed extends Error {}
 class StoringFailed extends Error {}
 
 export function createAdder(packs: string, host: AdderHost): Adder {
-  /** One is read into while what the other holds is asked for and stored. */
-  let buffer = Buffer.allocUnsafeSlow(BATCH_BYTES)
-  let other = Buffer.allocUnsafeSlow(BATCH_BYTES)
   const files = createPackFiles(packs)
   const data = createPackWriter(packs, 'data', (pack) => host.published(pack))
   const meta = createPackWriter(packs, 'meta', (pack) => host.published(pack))
-  let used = 0
+  /** Read into, while what the one before holds is asked for and stored. */
+  let sheet = data.beginSheet()
   let batch: Pending[] = []
   let stamp = 0
   /** The stamp that is asked for and not yet in the writers' hands. */
@@ -162,18 +160,23 @@ export function createAdder(packs: string, host: AdderHost): Adder {
     }
   }
 
-  /** Waits for the batch before, then lets this one be asked for and stored while the next is read. */
-  const turn = async (): Promise<void> => {
+  /**
+   * Waits for the batch before, then lets this one be asked for and stored while the next is read.
+   * @param rest what was read and is in no batch yet: the next sheet begins with it
+   */
+  const turn = async (rest = new Uint8Array(0)): Promise<void> => {
     const failed = await storing
     if (failed !== undefined) throw new StoringFailed('storing failed', { cause: failed.error })
-    used = 0
-    if (batch.length === 0) return
-    const from = buffer
+    if (batch.length === 0) {
+      sheet.bytes.set(rest)
+      return
+    }
+    const full = sheet
     const settling = batch
     batch = []
-    buffer = other
-    other = from
-    storing = store(settling, from).then(
+    sheet = data.beginSheet()
+    sheet.bytes.set(rest)
+    storing = store(settling, full).then(
       () => undefined,
       (error: unknown) => ({ error }),
     )
@@ -185,39 +188,45 @@ export function createAdder(packs: string, host: AdderHost): Adder {
     await turn()
   }
 
-  /** Asks for the chunks, and stores those that are missing. */
-  const store = async (settling: readonly Pending[], from: Uint8Array): Promise<void> => {
+  /** Asks for the chunks of a sheet, and stores those that are missing. */
+  const store = async (settling: readonly Pending[], full: Sheet): Promise<void> => {
     const answers = await ask(
       'chunk',
       settling.map((p) => p.id),
     )
     settling.forEach((pending, i) => {
       const answer = answers[i]
-      const plain = from.subarray(pending.from, pending.to)
+      const { id, from, to, mayCompress, owner } = pending
       if (answer === undefined || answer.state === 'pending') return
-      if (answer.state === 'known' && holds('chunk', pending.id, answer.at, plain)) return
-      data.append('chunk', pending.id, plain, stamp, pending.mayCompress)
-      pending.owner.newBytes += plain.length
-      pending.owner.stored = true
+      if (answer.state === 'known' && holds('chunk', id, answer.at, full.bytes.subarray(from, to)))
+        return
+      data.appendRead(full, id, from, to, stamp, mayCompress)
+      owner.newBytes += to - from
+      owner.stored = true
     })
+    data.endSheet(full)
     asked = undefined
     await data.keepUp()
   }
 
   const push = (owner: Draft, from: number, to: number, mayCompress: boolean): Uint8Array => {
     // By way of a string: a Buffer from native code costs a garbage-collected handle each.
-    const id = Buffer.from(hash('sha256', buffer.subarray(from, to), 'binary'), 'latin1')
+    const id = Buffer.from(hash('sha256', sheet.bytes.subarray(from, to), 'binary'), 'latin1')
     batch.push({ id, from, to, mayCompress, owner })
     return id
   }
 
   const addSmall = async (fd: number, facts: ReadFacts, draft: Draft): Promise<Uint8Array> => {
-    if (used + facts.size > BATCH_BYTES || batch.length >= BATCH_CHUNKS) await turn()
-    const from = used
+    let from = batch.length < BATCH_CHUNKS ? sheet.room(facts.size) : undefined
+    if (from === undefined) {
+      await turn()
+      from = sheet.room(facts.size)
+    }
+    if (from === undefined) throw new Error('a new sheet has no room for a file')
     const to = from + facts.size
-    if (readInto(fd, buffer.subarray(from, to), 0) !== facts.size) throw new Changed()
+    if (readInto(fd, sheet.bytes.subarray(from, to), 0) !== facts.size) throw new Changed()
     checkUnchanged(fd, facts)
-    used = to
+    sheet.keep(facts.size)
     return push(draft, from, to, true)
   }
 
@@ -238,17 +247,15 @@ export function createAdder(packs: string, host: AdderHost): Adder {
     let pixelsAt: number | undefined
     while (position < facts.size || from < filled) {
       const wanted = Math.min(CHUNK_MAX_BYTES, facts.size - position + (filled - from))
-      if (from + wanted > BATCH_BYTES) {
-        const before = buffer
-        await turn()
+      if (from + wanted > WINDOW_BYTES) {
+        await turn(sheet.bytes.subarray(from, filled))
         if (host.stopped()) throw interrupted()
-        before.copy(buffer, 0, from, filled)
         filled -= from
         from = 0
       }
       while (filled - from < wanted) {
-        const n = Math.min(BATCH_BYTES - filled, facts.size - position, HEAR_EVERY_BYTES)
-        const into = buffer.subarray(filled, filled + n)
+        const n = Math.min(WINDOW_BYTES - filled, facts.size - position, HEAR_EVERY_BYTES)
+        const into = sheet.bytes.subarray(filled, filled + n)
         if (readInto(fd, into, position) !== n) throw new Changed()
         whole.update(into)
         filled += n
@@ -256,16 +263,15 @@ export function createAdder(packs: string, host: AdderHost): Adder {
         reached(position)
         await hear(n)
       }
-      const window = buffer.subarray(from, filled)
+      const window = sheet.bytes.subarray(from, filled)
       if (parts.length === 0) {
         mayCompress = !isCompressedImage(window)
         pixelsAt = pixelDataOffset(window.subarray(0, CHUNK_MAX_BYTES))
       }
       const atPixels = parts.length === 0 ? pixelsAt : undefined
-      const length = atPixels ?? cutPoint(buffer, from, filled)
+      const length = atPixels ?? cutPoint(sheet.bytes, from, filled)
       parts.push({ id: push(draft, from, from + length, mayCompress), length })
       from += length
-      used = from
     }
     checkUnchanged(fd, facts)
     const id = whole.digest()

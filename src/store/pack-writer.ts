@@ -60,6 +60,19 @@ export interface PackWriter {
   ): void
   /** As `append`, for a frame that is encoded already. */
   appendFrame(frame: FrameToWrite, stamp: number): void
+  /** A new sheet. Sheets are ended in the order they were begun in, and few are open at a time. */
+  beginSheet(): Sheet
+  /** As `append`, of a chunk that was read into a sheet; the bytes before its end are then the writer's. */
+  appendRead(
+    sheet: Sheet,
+    id: Uint8Array,
+    from: number,
+    to: number,
+    stamp: number,
+    mayCompress: boolean,
+  ): void
+  /** Its memory is the writer's again. */
+  endSheet(sheet: Sheet): void
   /** The stamp of the oldest frame that is not published; one whose pack failed never will be. */
   pendingSince(): number | undefined
   /** Waits until at most two buffers, and one full pack, are on their way to the disk. */
@@ -70,12 +83,41 @@ export interface PackWriter {
   abandon(): Promise<void>
 }
 
-/** Holds the largest chunk's frame, and what of the block before was not written yet. */
-const BUFFER_BYTES = (4 << 20) + (64 << 10)
+/**
+ * Memory that chunks are read into, before it is known which of them will be stored. Laid out as the pack will be
+ * if all are, as they are: then none is copied.
+ */
+export interface Sheet {
+  /** Of `SHEET_BYTES`. For bodies kept in it, or for whatever else: then no body is. */
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** Where a body of so many bytes can be read; undefined when it is for the next sheet. */
+  room(length: number): number | undefined
+  /** The body that there was room for is there. */
+  keep(length: number): void
+}
+
+/** Holds the largest chunk's frame and a file, and what of the block before was not written yet. */
+export const SHEET_BYTES = (5 << 20) + (64 << 10)
 /** One at the disk, and one for when that is written. */
 const MAX_WRITING = 2
+/** Two that are read into or stored, those that are written, and a buffer. */
+const SLAB_SHEETS = 6
 /** So that tiny files cannot make a table, or what waits for its pack, large. */
 const MAX_FRAMES = 16_384
+
+interface Memory {
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** Of the buffer, a sheet and writes, those that it is. */
+  holders: number
+}
+
+interface OpenSheet extends Sheet {
+  readonly memory: Memory
+  /** Frames of what was kept, and how many. */
+  readonly kept: { sizeBytes: number; frames: number }
+  /** How full the pack is foreseen to be when the first of it is stored. */
+  before: PackFill
+}
 
 interface OpenPack {
   readonly file: UncachedFile
@@ -96,10 +138,18 @@ export function createPackWriter(
   kind: PackKind,
   onPublished: (pack: PublishedPack) => Promise<void>,
 ): PackWriter {
-  let buffer = new Uint8Array(0)
+  let buffer: Memory | undefined
+  /** Where in the buffer the pack's block at `bufferAt` begins, a whole number of blocks, and where it ends. */
+  let begin = 0
   let used = 0
-  /** Buffers that were written. */
-  const spare: Uint8Array<ArrayBuffer>[] = []
+  /** What of a block was not written, while there is no buffer. */
+  let carry: Uint8Array = new Uint8Array(0)
+  /** Memory that nobody holds. */
+  const spare: Memory[] = []
+  /** Those that were begun and not ended. */
+  const sheets: OpenSheet[] = []
+  /** The last whose memory became the buffer: once, so what follows the end of a pack in it is copied. */
+  let adopted: OpenSheet | undefined
   const writing: Promise<void>[] = []
   let open: OpenPack | undefined
   const closing: { readonly since: number; readonly done: Promise<void> }[] = []
@@ -111,33 +161,56 @@ export function createPackWriter(
     lostSince = Math.min(lostSince ?? since, since)
   }
 
-  const newBuffer = (): Uint8Array<ArrayBuffer> => spare.pop() ?? alignedBytes(BUFFER_BYTES)
+  const takeMemory = (length = SHEET_BYTES): Memory => {
+    if (length > SHEET_BYTES) return { bytes: alignedBytes(length), holders: 1 }
+    let memory = spare.pop()
+    if (memory === undefined) {
+      // Together, see `alignedBytes`. What is never used is never of the machine's memory.
+      const slab = alignedBytes(SLAB_SHEETS * SHEET_BYTES)
+      for (let at = 0; at < SLAB_SHEETS * SHEET_BYTES; at += SHEET_BYTES) {
+        spare.push({ bytes: slab.subarray(at, at + SHEET_BYTES), holders: 0 })
+      }
+      memory = spare.pop()!
+    }
+    memory.holders++
+    return memory
+  }
+  const release = (memory: Memory): void => {
+    if (--memory.holders === 0 && memory.bytes.length === SHEET_BYTES) spare.push(memory)
+  }
 
-  /** Room for so many bytes behind what is used, by writing that if need be. */
-  const makeRoom = (pack: OpenPack, length: number): void => {
-    if (used > 0 && used + length > buffer.length) flush(pack)
-    if (buffer.length === 0) buffer = newBuffer()
-    if (used + length > buffer.length) buffer = enlarged(buffer, used, length)
+  /** A buffer with room for so many bytes behind what is used, by writing that if need be. */
+  const makeRoom = (pack: OpenPack, length: number): Memory => {
+    if (buffer !== undefined && used + length > buffer.bytes.length) flush(pack)
+    if (buffer === undefined) {
+      buffer = takeMemory(carry.length + length)
+      buffer.bytes.set(carry)
+      begin = 0
+      used = carry.length
+    }
+    return buffer
   }
 
   /** Writes what is in the buffer while another is filled: whole blocks, or at the pack's end all of it. */
   const flush = (pack: OpenPack, end = false): void => {
     const full = buffer
-    const length = end ? used : used - (used % DISK_BLOCK_BYTES)
-    const rest = full.subarray(length, used)
+    if (full === undefined) return
+    const length = end ? used - begin : wholeBlocksIn(used - begin)
+    const block = full.bytes.subarray(begin, begin + length)
     const position = pack.bufferAt
     pack.bufferAt += length
-    buffer = rest.length > 0 ? newBuffer() : new Uint8Array(0)
-    buffer.set(rest)
-    used = rest.length
+    carry = full.bytes.slice(begin + length, used)
+    buffer = undefined
+    if (length === 0) return release(full)
     const write = async (before: Promise<void>): Promise<void> => {
-      await before
       try {
-        await pack.file.write(full.subarray(0, length), position)
-      } catch (error) {
-        throw fileSystemError(error, pack.temporary)
+        await before
+        await pack.file.write(block, position).catch((error: unknown) => {
+          throw fileSystemError(error, pack.temporary)
+        })
+      } finally {
+        release(full)
       }
-      if (full.length === BUFFER_BYTES) spare.push(full)
     }
     pack.written = write(pack.written)
     const settled = pack.written
@@ -146,13 +219,39 @@ export function createPackWriter(
     writing.push(settled)
   }
 
+  /** Behind what is used, a sheet may hold what was read into it and comes later. */
+  const leaveSheet = (pack: OpenPack): void => {
+    if (sheets.some(({ memory }) => memory === buffer)) flush(pack)
+  }
+
+  /** Makes a sheet's memory the buffer. What is stored of it then lies where it was read, or is moved down. */
+  const adopt = (pack: OpenPack, sheet: OpenSheet): void => {
+    const { memory } = sheet
+    const start = startOf(sheet)
+    adopted = sheet
+    flush(pack)
+    begin = wholeBlocksIn(start)
+    if (begin + carry.length > start) begin -= DISK_BLOCK_BYTES
+    memory.bytes.set(carry, begin)
+    used = begin + carry.length
+    memory.holders++
+    buffer = memory
+  }
+
+  /** How full the pack will be, if all that is kept in sheets is stored as it is. */
+  const foresee = (): PackFill => {
+    const last = sheets.findLast(({ kept }) => kept.frames > 0)
+    if (last !== undefined) return fillAfter(last)
+    return open === undefined ? EMPTY_PACK : fillOf(open)
+  }
+
   /** Begins to write the rest. @returns table and footer */
   const endPack = (pack: OpenPack): Uint8Array => {
     const table = encodeTable(pack.entries)
     // Throws unless the frames it tells of lie end to end and fill the pack.
     decodeTable(table, pack.sizeBytes + table.length)
-    makeRoom(pack, table.length)
-    buffer.set(table, used)
+    leaveSheet(pack)
+    makeRoom(pack, table.length).bytes.set(table, used)
     used += table.length
     flush(pack, true)
     return table
@@ -198,39 +297,83 @@ export function createPackWriter(
     closing.push(entry)
   }
 
+  /** @param sheet that the frame's plain bytes were kept in */
+  const put = (frame: FrameToWrite, stamp: number, sheet?: OpenSheet): void => {
+    if (failure !== undefined) throw failure.error
+    const length = FRAME_HEADER_BYTES + frame.body.length
+    if (open !== undefined && !fits(fillOf(open), length)) close()
+    if (open === undefined) {
+      open = beginPack(packs, kind, stamp)
+      carry = encodePackHeader(kind)
+    }
+    if (sheet === undefined) leaveSheet(open)
+    else if (sheet !== adopted) adopt(open, sheet)
+    const { bytes } = makeRoom(open, length)
+    const entry = {
+      kind: frame.kind,
+      codec: frame.codec,
+      id: frame.id,
+      offset: open.sizeBytes,
+      storedLength: frame.body.length,
+      plainLength: frame.plainLength,
+    }
+    writeFrame(bytes, used, frame)
+    checkWritten(bytes, used, entry, frame.body)
+    open.entries.push(entry)
+    open.namer.add(frame)
+    used += length
+    open.sizeBytes += length
+  }
+
   const writer: PackWriter = {
     append(objectKind, id, plain, stamp, mayCompress = true) {
       const { codec, bytes } = encodeBody(plain, mayCompress)
-      writer.appendFrame(
-        { kind: objectKind, codec, id, body: bytes, plainLength: plain.length },
+      put({ kind: objectKind, codec, id, body: bytes, plainLength: plain.length }, stamp)
+    },
+    appendFrame: (frame, stamp) => put(frame, stamp),
+    beginSheet() {
+      const memory = takeMemory()
+      const kept = { sizeBytes: 0, frames: 0 }
+      const sheet: OpenSheet = {
+        memory,
+        kept,
+        before: EMPTY_PACK,
+        bytes: memory.bytes,
+        room(length) {
+          const frame = FRAME_HEADER_BYTES + length
+          if (kept.frames === 0) {
+            const before = foresee()
+            sheet.before = fits(before, frame) ? before : EMPTY_PACK
+          }
+          const at = startOf(sheet) + kept.sizeBytes
+          return fits(fillAfter(sheet), frame) && at + frame <= SHEET_BYTES
+            ? at + FRAME_HEADER_BYTES
+            : undefined
+        },
+        keep(length) {
+          kept.sizeBytes += FRAME_HEADER_BYTES + length
+          kept.frames++
+        },
+      }
+      sheets.push(sheet)
+      return sheet
+    },
+    appendRead(sheet, id, from, to, stamp, mayCompress) {
+      const plain = sheet.bytes.subarray(from, to)
+      const { codec, bytes } = encodeBody(plain, mayCompress)
+      const frame = { kind: 'chunk' as const, codec, id, body: bytes, plainLength: plain.length }
+      put(
+        frame,
         stamp,
+        sheets.find((known) => known === sheet && known.kept.frames > 0),
       )
     },
-    appendFrame(frame, stamp) {
-      if (failure !== undefined) throw failure.error
-      const length = FRAME_HEADER_BYTES + frame.body.length
-      if (open !== undefined && !fits(open, length)) close()
-      if (open === undefined) {
-        open = beginPack(packs, kind, stamp)
-        makeRoom(open, PACK_HEADER_BYTES)
-        buffer.set(encodePackHeader(kind))
-        used = PACK_HEADER_BYTES
-      }
-      makeRoom(open, length)
-      const entry = {
-        kind: frame.kind,
-        codec: frame.codec,
-        id: frame.id,
-        offset: open.sizeBytes,
-        storedLength: frame.body.length,
-        plainLength: frame.plainLength,
-      }
-      writeFrame(buffer, used, frame)
-      checkWritten(buffer, used, entry, frame.body)
-      open.entries.push(entry)
-      open.namer.add(frame)
-      used += length
-      open.sizeBytes += length
+    endSheet(sheet) {
+      const at = sheets.findIndex((known) => known === sheet)
+      const [ended] = at < 0 ? [] : sheets.splice(at, 1)
+      if (ended === undefined) return
+      if (buffer === ended.memory && open !== undefined) flush(open)
+      release(ended.memory)
     },
     pendingSince() {
       const since = closing[0]?.since ?? open?.since
@@ -251,7 +394,7 @@ export function createPackWriter(
     async abandon() {
       const pack = open
       open = undefined
-      used = 0
+      buffer = undefined
       await Promise.all(writing)
       if (pack !== undefined) {
         giveUp(pack)
@@ -263,19 +406,39 @@ export function createPackWriter(
   return writer
 }
 
-/** Room for a frame that no buffer has, behind what is used. */
-function enlarged(buffer: Uint8Array, used: number, length: number): Uint8Array<ArrayBuffer> {
-  const larger = alignedBytes(used + length)
-  larger.set(buffer.subarray(0, used))
-  return larger
-}
-
 const discard = ({ file, temporary }: OpenPack): void => discardOpen(file.fd(), temporary)
 
-const fits = (pack: OpenPack, length: number): boolean =>
-  pack.entries.length < MAX_FRAMES &&
-  pack.sizeBytes + length + (pack.entries.length + 1) * TABLE_ENTRY_BYTES + PACK_FOOTER_BYTES <=
-    PACK_TARGET_BYTES
+/** How full a pack is. */
+interface PackFill {
+  /** Header and frames. */
+  readonly sizeBytes: number
+  readonly frames: number
+}
+
+const EMPTY_PACK: PackFill = { sizeBytes: PACK_HEADER_BYTES, frames: 0 }
+
+const fillAfter = ({ before, kept }: OpenSheet): PackFill => ({
+  sizeBytes: before.sizeBytes + kept.sizeBytes,
+  frames: before.frames + kept.frames,
+})
+
+/**
+ * Where the first frame begins in a sheet's memory: as far into a block as it will in the pack, behind a block for
+ * what has to lie there if that was foreseen wrong.
+ */
+const startOf = ({ before }: OpenSheet): number =>
+  DISK_BLOCK_BYTES + (before.sizeBytes % DISK_BLOCK_BYTES)
+
+const fillOf = ({ sizeBytes, entries }: OpenPack): PackFill => ({
+  sizeBytes,
+  frames: entries.length,
+})
+
+const fits = ({ sizeBytes, frames }: PackFill, length: number): boolean =>
+  frames < MAX_FRAMES &&
+  sizeBytes + length + (frames + 1) * TABLE_ENTRY_BYTES + PACK_FOOTER_BYTES <= PACK_TARGET_BYTES
+
+const wholeBlocksIn = (length: number): number => length - (length % DISK_BLOCK_BYTES)
 
 function beginPack(packs: string, kind: PackKind, since: number): OpenPack {
   makeFolder(packs)
@@ -298,14 +461,19 @@ function beginPack(packs: string, kind: PackKind, since: number): OpenPack {
   }
 }
 
-/** Decodes the frame as a reader would, against what was meant. A stored body is the bytes that were hashed. */
+/**
+ * Decodes the frame as a reader would, against what was meant. A stored body is the bytes that were hashed; one that
+ * was moved over itself, of which no other copy is left, is hashed again.
+ */
 function checkWritten(bytes: Uint8Array, at: number, meant: PackEntry, body: Uint8Array): void {
-  const stored = meant.codec === 'stored'
-  const entry = stored ? decodeFrameHeader(bytes, at) : decodeFrame(bytes, at).entry
   const bodyAt = at + FRAME_HEADER_BYTES
+  const stored = meant.codec === 'stored'
+  const inPlace = body.buffer === bytes.buffer
+  const moved = inPlace && body.byteOffset !== bytes.byteOffset + bodyAt
+  const entry = stored && !moved ? decodeFrameHeader(bytes, at) : decodeFrame(bytes, at).entry
   if (
     !sameEntry({ ...entry, offset: meant.offset }, meant) ||
-    (stored && !equalBytes(bytes.subarray(bodyAt, bodyAt + body.length), body))
+    (stored && !inPlace && !equalBytes(bytes.subarray(bodyAt, bodyAt + body.length), body))
   ) {
     throw new Error('a frame does not decode to what was encoded')
   }

@@ -283,6 +283,16 @@ export function createAdder(packs: string, host: AdderHost): Adder {
     return id
   }
 
+  /** What was read of a file that failed leaves the sheet, in which small files would be read over it. */
+  const addLargeAlone: typeof addLarge = async (...file) => {
+    try {
+      return await addLarge(...file)
+    } catch (error) {
+      await turn()
+      throw error
+    }
+  }
+
   const addRecipe = async (id: Uint8Array, body: Uint8Array, draft: Draft): Promise<void> => {
     try {
       const [answer] = await ask('recipe', [id])
@@ -316,7 +326,7 @@ export function createAdder(packs: string, host: AdderHost): Adder {
           const small = facts.size <= WHOLE_FILE_MAX_BYTES
           const id = await (small
             ? addSmall(fd, facts, draft)
-            : addLarge(fd, facts, draft, reached))
+            : addLargeAlone(fd, facts, draft, reached))
           filesRead++
           reached(facts.size)
           if (small) await hear(facts.size)

@@ -162,20 +162,20 @@ export function createAdder(packs: string, host: AdderHost): Adder {
 
   /**
    * Waits for the batch before, then lets this one be asked for and stored while the next is read.
-   * @param rest what was read and is in no batch yet: the next sheet begins with it
+   * @param rest what was read of a large file and is in no batch yet: the next sheet is a window that begins with it
    */
-  const turn = async (rest = new Uint8Array(0)): Promise<void> => {
+  const turn = async (rest?: Uint8Array): Promise<void> => {
     const failed = await storing
     if (failed !== undefined) throw new StoringFailed('storing failed', { cause: failed.error })
-    if (batch.length === 0) {
-      sheet.bytes.set(rest)
-      return
-    }
     const full = sheet
     const settling = batch
     batch = []
     sheet = data.beginSheet()
-    sheet.bytes.set(rest)
+    if (rest !== undefined) sheet.window().set(rest)
+    if (settling.length === 0) {
+      data.endSheet(full)
+      return
+    }
     storing = store(settling, full).then(
       () => undefined,
       (error: unknown) => ({ error }),
@@ -227,7 +227,9 @@ export function createAdder(packs: string, host: AdderHost): Adder {
     if (readInto(fd, sheet.bytes.subarray(from, to), 0) !== facts.size) throw new Changed()
     checkUnchanged(fd, facts)
     sheet.keep(facts.size)
-    return push(draft, from, to, true)
+    const id = push(draft, from, to, true)
+    await hear(facts.size)
+    return id
   }
 
   /** Cuts a file of any size through a window of the buffers. */
@@ -237,7 +239,7 @@ export function createAdder(packs: string, host: AdderHost): Adder {
     draft: Draft,
     reached: (position: number) => void,
   ): Promise<Uint8Array> => {
-    await turn()
+    await turn(new Uint8Array(0))
     const whole = createHash('sha256')
     const parts: RecipePart[] = []
     let from = 0
@@ -283,16 +285,6 @@ export function createAdder(packs: string, host: AdderHost): Adder {
     return id
   }
 
-  /** What was read of a file that failed leaves the sheet, in which small files would be read over it. */
-  const addLargeAlone: typeof addLarge = async (...file) => {
-    try {
-      return await addLarge(...file)
-    } catch (error) {
-      await turn()
-      throw error
-    }
-  }
-
   const addRecipe = async (id: Uint8Array, body: Uint8Array, draft: Draft): Promise<void> => {
     try {
       const [answer] = await ask('recipe', [id])
@@ -326,10 +318,9 @@ export function createAdder(packs: string, host: AdderHost): Adder {
           const small = facts.size <= WHOLE_FILE_MAX_BYTES
           const id = await (small
             ? addSmall(fd, facts, draft)
-            : addLargeAlone(fd, facts, draft, reached))
+            : addLarge(fd, facts, draft, reached))
           filesRead++
           reached(facts.size)
-          if (small) await hear(facts.size)
           return { ok: true, id, facts, newBytes: 0, stored: false }
         } finally {
           closeFile(fd)

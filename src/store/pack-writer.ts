@@ -88,12 +88,14 @@ export interface PackWriter {
  * if all are, as they are: then none is copied.
  */
 export interface Sheet {
-  /** Of `SHEET_BYTES`. For bodies kept in it, or for whatever else: then no body is. */
+  /** Of `SHEET_BYTES`. */
   readonly bytes: Uint8Array<ArrayBuffer>
   /** Where a body of so many bytes can be read; undefined when it is for the next sheet. */
   room(length: number): number | undefined
   /** The body that there was room for is there. */
   keep(length: number): void
+  /** `bytes` of a new sheet, for whatever order the caller likes: no body has room, what is stored is copied. */
+  window(): Uint8Array<ArrayBuffer>
 }
 
 /** Holds the largest chunk's frame and a file, and what of the block before was not written yet. */
@@ -117,6 +119,8 @@ interface OpenSheet extends Sheet {
   readonly kept: { sizeBytes: number; frames: number }
   /** How full the pack is foreseen to be when the first of it is stored. */
   before: PackFill
+  /** Whether its memory can become the buffer: not that of a window, and once, for a write of it may be on its way. */
+  adoptable: boolean
 }
 
 interface OpenPack {
@@ -148,8 +152,6 @@ export function createPackWriter(
   const spare: Memory[] = []
   /** Those that were begun and not ended. */
   const sheets: OpenSheet[] = []
-  /** The last whose memory became the buffer: once, so what follows the end of a pack in it is copied. */
-  let adopted: OpenSheet | undefined
   const writing: Promise<void>[] = []
   let open: OpenPack | undefined
   const closing: { readonly since: number; readonly done: Promise<void> }[] = []
@@ -228,7 +230,7 @@ export function createPackWriter(
   const adopt = (pack: OpenPack, sheet: OpenSheet): void => {
     const { memory } = sheet
     const start = startOf(sheet)
-    adopted = sheet
+    sheet.adoptable = false
     flush(pack)
     begin = wholeBlocksIn(start)
     if (begin + carry.length > start) begin -= DISK_BLOCK_BYTES
@@ -297,7 +299,13 @@ export function createPackWriter(
     closing.push(entry)
   }
 
-  /** @param sheet that the frame's plain bytes were kept in */
+  const opened = (sheet: Sheet): OpenSheet => {
+    const known = sheets.find((one) => one === sheet)
+    if (known === undefined) throw new Error('the sheet was ended')
+    return known
+  }
+
+  /** @param sheet that the frame's plain bytes were read into */
   const put = (frame: FrameToWrite, stamp: number, sheet?: OpenSheet): void => {
     if (failure !== undefined) throw failure.error
     const length = FRAME_HEADER_BYTES + frame.body.length
@@ -306,8 +314,8 @@ export function createPackWriter(
       open = beginPack(packs, kind, stamp)
       carry = encodePackHeader(kind)
     }
-    if (sheet === undefined) leaveSheet(open)
-    else if (sheet !== adopted) adopt(open, sheet)
+    if (sheet?.adoptable === true) adopt(open, sheet)
+    else if (sheet?.memory !== buffer) leaveSheet(open)
     const { bytes } = makeRoom(open, length)
     const entry = {
       kind: frame.kind,
@@ -338,8 +346,10 @@ export function createPackWriter(
         memory,
         kept,
         before: EMPTY_PACK,
+        adoptable: true,
         bytes: memory.bytes,
         room(length) {
+          if (!sheet.adoptable) return undefined
           const frame = FRAME_HEADER_BYTES + length
           if (kept.frames === 0) {
             const before = foresee()
@@ -354,6 +364,10 @@ export function createPackWriter(
           kept.sizeBytes += FRAME_HEADER_BYTES + length
           kept.frames++
         },
+        window() {
+          sheet.adoptable = false
+          return memory.bytes
+        },
       }
       sheets.push(sheet)
       return sheet
@@ -362,16 +376,11 @@ export function createPackWriter(
       const plain = sheet.bytes.subarray(from, to)
       const { codec, bytes } = encodeBody(plain, mayCompress)
       const frame = { kind: 'chunk' as const, codec, id, body: bytes, plainLength: plain.length }
-      put(
-        frame,
-        stamp,
-        sheets.find((known) => known === sheet && known.kept.frames > 0),
-      )
+      put(frame, stamp, opened(sheet))
     },
     endSheet(sheet) {
-      const at = sheets.findIndex((known) => known === sheet)
-      const [ended] = at < 0 ? [] : sheets.splice(at, 1)
-      if (ended === undefined) return
+      const ended = opened(sheet)
+      sheets.splice(sheets.indexOf(ended), 1)
       if (buffer === ended.memory && open !== undefined) flush(open)
       release(ended.memory)
     },
@@ -394,6 +403,7 @@ export function createPackWriter(
     async abandon() {
       const pack = open
       open = undefined
+      if (buffer !== undefined) release(buffer)
       buffer = undefined
       await Promise.all(writing)
       if (pack !== undefined) {

@@ -287,6 +287,15 @@ test('a pack that is full within a sheet, against what was foreseen, loses nothi
   )
 })
 
+test('a sheet that was filled as neither body nor window is refused', async (t) => {
+  const { writer } = checkedWriter(tempFolder(t))
+  const sheet = writer.beginSheet()
+  sheet.bytes.set(seededBytes(1, 10), 4_100)
+  const id = sha256(seededBytes(1, 10))
+  assert.throws(() => writer.appendRead(sheet, id, 4_100, 4_110, 1, true), /nothing was kept/)
+  await writer.abandon()
+})
+
 test('what is appended between two chunks of a sheet does not touch the second', async (t) => {
   const { writer, found } = checkedWriter(tempFolder(t))
   const sheet = writer.beginSheet()

@@ -88,7 +88,7 @@ export interface PackWriter {
  * if all are, as they are: then none is copied.
  */
 export interface Sheet {
-  /** Of `SHEET_BYTES`. */
+  /** Of `SHEET_BYTES`, to be filled where there is `room`, or as a `window`. */
   readonly bytes: Uint8Array<ArrayBuffer>
   /** Where a body of so many bytes can be read; undefined when it is for the next sheet. */
   room(length: number): number | undefined
@@ -102,8 +102,11 @@ export interface Sheet {
 export const SHEET_BYTES = (5 << 20) + (64 << 10)
 /** One at the disk, and one for when that is written. */
 const MAX_WRITING = 2
-/** Two that are read into or stored, those that are written, and a buffer. */
-const SLAB_SHEETS = 6
+/**
+ * Two that are read into or stored, those that were being written before, the buffer that ends a pack, its table's,
+ * and that of the next pack.
+ */
+const SLAB_SHEETS = 7
 /** So that tiny files cannot make a table, or what waits for its pack, large. */
 const MAX_FRAMES = 16_384
 
@@ -230,6 +233,8 @@ export function createPackWriter(
   const adopt = (pack: OpenPack, sheet: OpenSheet): void => {
     const { memory } = sheet
     const start = startOf(sheet)
+    if (sheet.kept.frames === 0)
+      throw new Error('nothing was kept in the sheet, which is no window')
     sheet.adoptable = false
     flush(pack)
     begin = wholeBlocksIn(start)
@@ -479,7 +484,7 @@ function checkWritten(bytes: Uint8Array, at: number, meant: PackEntry, body: Uin
   const bodyAt = at + FRAME_HEADER_BYTES
   const stored = meant.codec === 'stored'
   const shift = body.byteOffset - (bytes.byteOffset + bodyAt)
-  // All of a writer's memory is of one buffer.
+  // Memory of one slab is of one buffer.
   const inPlace = body.buffer === bytes.buffer && Math.abs(shift) < Math.max(1, body.length)
   const moved = inPlace && shift !== 0
   const entry = stored && !moved ? decodeFrameHeader(bytes, at) : decodeFrame(bytes, at).entry
